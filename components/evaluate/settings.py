@@ -1,0 +1,46 @@
+"""What `evaluate` is told."""
+
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from modelmill.evaluation.checks import LOWER_IS_BETTER, Baseline, Metric, Threshold
+from modelmill.settings import Section, Task
+
+
+class Evaluate(Section):
+    """The recipe's section `evaluate`: what the model must reach on the held-out test rows."""
+
+    thresholds: dict[Metric, Threshold] = Field(default_factory=dict)
+    """What each metric must be, as in `{accuracy: {min: 0.8}}`; decided on the nearer end of its 95 % interval."""
+    must_beat: tuple[Baseline, ...] = ("majority",)
+    """Baselines whose accuracy the model's must exceed; the majority class always is one of them."""
+    compare: tuple[Literal["from_scratch"], ...] = ()
+    """`from_scratch`: the same fine-tune from random weights is made and measured too."""
+
+    @field_validator("thresholds")
+    @classmethod
+    def _sensible(cls, value: dict[Metric, Threshold]) -> dict[Metric, Threshold]:
+        for name, threshold in value.items():
+            lower = name in LOWER_IS_BETTER
+            if (threshold.max is None) == lower:
+                side = "lower: write {max: …}" if lower else "higher: write {min: …}"
+                raise ValueError(f"{name}: better when {side}")
+            limit = threshold.max if lower else threshold.min
+            if limit is not None and (limit < 0 or (limit > 1 and not lower)):
+                raise ValueError(f"{name}: {limit:g} is out of its range, which is {'0 and up' if lower else '0 to 1'}")
+        return value
+
+
+class EvaluateSettings(Evaluate):
+    """What the step `evaluate` is told: its section, the task, and which of a recipe's models it measures."""
+
+    task: Task
+    subject: Literal["model", "from_scratch"] = "model"
+    """`from_scratch`: the comparison of `compare`, which answers to no threshold and no baseline of its own."""
+
+    @model_validator(mode="after")
+    def _comparison_has_no_checks(self) -> "EvaluateSettings":
+        if self.subject == "from_scratch" and (self.thresholds or self.must_beat or self.compare):
+            raise ValueError("subject from_scratch: thresholds, must_beat and compare must be empty")
+        return self

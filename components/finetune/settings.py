@@ -1,0 +1,32 @@
+"""What `finetune` is told."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from modelmill.models.architecture import Architecture
+from modelmill.settings import Task
+from modelmill.training.settings import Training
+
+
+class Finetune(Training):
+    """The recipe's section `finetune`: learning the task from labelled rows."""
+
+    strategy: Literal["full"] = "full"
+    """`full`: every weight learns."""
+    base: str | None = None
+    """URI of a model's folder to start from, where there is no pretraining."""
+    epochs: int = Field(default=3, ge=1)
+    """Times that every row is read; the weights after the epoch with the best validation accuracy are kept."""
+    lr: float = Field(default=8e-5, gt=0, le=1)
+    """Highest learning rate; it rises to it during the warm-up and falls to 0 in a straight line."""
+
+
+class FinetuneSettings(Finetune):
+    """What the step `finetune` is told: its section, the task, and how a start from random weights looks."""
+
+    task: Task
+    start: Literal["weights", "random"] = "weights"
+    """`random`: the comparison, which takes nothing but the shape from the model that the others start from."""
+    model: Architecture | None = None
+    """The shape of a start from random weights without a base; the default one if left out."""

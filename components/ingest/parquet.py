@@ -1,0 +1,79 @@
+"""Reads Parquet batch by batch; rows are numbered from 1."""
+
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from components.ingest.rows import BATCH_ROWS, Opened, Rows, Sorter, decoded
+from modelmill.errors import UserError
+
+
+def read_parquet(opened: Opened) -> Iterator[Rows]:
+    """Yield the rows of a Parquet file.
+
+    Raises:
+        UserError: a column is missing or holds no text, or the file cannot be read to its end.
+        ModelmillError: the file was changed while it was read.
+    """
+    # Parquet is read from its end: a copy is what can be checked before the first row is trusted.
+    copy = opened.scratch / "source.parquet"
+    try:
+        with copy.open("wb") as file:
+            shutil.copyfileobj(opened.raw, file, 1 << 20)
+        yield from _rows(opened, copy)
+    finally:
+        copy.unlink(missing_ok=True)
+
+
+def _rows(opened: Opened, copy: Any) -> Iterator[Rows]:
+    columns = opened.source.columns
+    first = 1
+    try:
+        with pq.ParquetFile(copy) as file:
+            names = [columns.text] + ([columns.label] if opened.labelled else [])
+            for name in names:
+                _check(opened, file.schema_arrow, name, must_be_text=name == columns.text)
+            for batch in file.iter_batches(BATCH_ROWS, columns=names):
+                yield _batch(batch, names, first)
+                first += batch.num_rows
+    except (pa.ArrowException, OSError) as error:
+        raise opened.broken(f"broken Parquet: {error}", first - 1) from error
+
+
+def _batch(batch: Any, names: list[str], first: int) -> Rows:
+    texts = _values(batch.column(names[0]))
+    labels = _values(batch.column(names[-1])) if len(names) > 1 else [None] * len(texts)
+    sorter = Sorter()
+    sorter.add_all(range(first, first + len(texts)), texts, labels)
+    return sorter.rows()
+
+
+def _check(opened: Opened, schema: Any, name: str, *, must_be_text: bool) -> None:
+    kind = schema.field(opened.column(name, schema.names)).type
+    if must_be_text and not _is_text(kind):
+        raise UserError(f"{opened.file.uri}: column {name!r} holds {kind}, not text; correct columns.text")
+
+
+def _is_text(kind: Any) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return any(
+        test(kind)
+        for test in (
+            pa.types.is_string,
+            pa.types.is_large_string,
+            pa.types.is_string_view,
+            pa.types.is_binary,
+            pa.types.is_large_binary,
+            pa.types.is_binary_view,
+        )
+    )
+
+
+def _values(column: Any) -> list[Any]:
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    # Parquet does not check its own texts, so they come as bytes and are decoded here.
+    return decoded(column.cast(pa.large_binary()).to_pylist()) if _is_text(column.type) else column.to_pylist()

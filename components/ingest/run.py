@@ -1,0 +1,81 @@
+"""Ingest: from raw files to a corpus and a labelled dataset, and the ledger of every row between."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from components.ingest.checks import check_corpus, labels_of
+from components.ingest.read import read_sources
+from components.ingest.settings import IngestSettings
+from components.ingest.settle import SPLITS
+from components.ingest.sort import sort_rows
+from components.ingest.write import write_corpus, write_labelled
+from modelmill.dataset import Dataset, encode, write_made
+from modelmill.ledger import Ledger
+from modelmill.step import Step
+from modelmill.version import code_digest
+
+
+@dataclass(frozen=True, kw_only=True)
+class IngestOutputs:
+    """What ingest made: addresses, '' where there is no such dataset."""
+
+    corpus: str
+    labelled: str
+    made_corpus: str
+    """What made the corpus: inputs, settings, code, ledger, rejected rows."""
+    made_labelled: str
+    summary: dict[str, Any]
+    """Rows by dataset and split, the labels, and rows read and dropped by reason."""
+
+
+def run(step: Step, settings: IngestSettings, sources: str) -> IngestOutputs:
+    """Read, clean, deduplicate, split and store; `sources` is what `modelmill.sources.pin` returned.
+
+    Raises:
+        UserError: the data cannot be used; then nothing of them is in the store.
+        ModelmillError: a source was changed since it was pinned, or the store cannot be written.
+    """
+    pins: dict[str, str] = json.loads(sources)
+    reading = read_sources(step, settings, pins)
+    rows = sort_rows(step, settings, reading)
+    # All that may be wrong is found before the first byte goes into the store.
+    labels = labels_of(settings, reading.labelled, rows) if settings.labelled else []
+    if settings.corpus:
+        check_corpus(settings, reading.corpus, rows)
+    summary: dict[str, Any] = {}
+    corpus = made_corpus = labelled = made_labelled = ""
+    if settings.corpus:
+        dataset = write_corpus(step, rows)
+        corpus, made_corpus = dataset.address, _write_made(step, settings, pins, dataset, reading.corpus)
+        summary |= _summary("corpus", dataset, reading.corpus)
+    if settings.labelled:
+        dataset = write_labelled(step, rows, labels)
+        labelled, made_labelled = dataset.address, _write_made(step, settings, pins, dataset, reading.labelled)
+        summary |= _summary("labelled", dataset, reading.labelled) | {"labels": labels}
+    return IngestOutputs(
+        corpus=corpus, labelled=labelled, made_corpus=made_corpus, made_labelled=made_labelled, summary=summary
+    )
+
+
+def _write_made(step: Step, settings: IngestSettings, pins: Mapping[str, str], dataset: Dataset, ledger: Ledger) -> str:
+    rejected = step.store.put_blob(encode(ledger.rejected()))
+    made = {
+        "inputs": dict(pins),
+        "settings": settings.model_dump(mode="json"),
+        "code": code_digest(),
+        "ledger": ledger.to_dict(),
+        "rejected": {"sha256": rejected.sha256, "bytes": rejected.bytes},
+    }
+    return write_made(step.store, dataset.address, made)
+
+
+def _summary(name: str, dataset: Dataset, ledger: Ledger) -> dict[str, Any]:
+    rows = {f"{name}_{split}": dataset.rows(split) for split in SPLITS if dataset.rows(split)}
+    return {
+        **rows,
+        f"{name}_read": ledger.read,
+        f"{name}_kept": ledger.kept,
+        f"{name}_dropped": dict(sorted(ledger.dropped.items())),
+    }

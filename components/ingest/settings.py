@@ -1,0 +1,261 @@
+"""What a recipe's `ingest` section may say."""
+
+import math
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    field_validator,
+    model_validator,
+)
+
+from modelmill.errors import UserError
+from modelmill.settings import Section, Task
+from modelmill.sources import check_uri, nearest
+
+Format = Literal["csv", "tsv", "jsonl", "parquet", "text"]
+
+COMPRESSIONS = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz"}
+_FORMATS: dict[str, Format] = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".tab": "tsv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".txt": "text",
+    ".text": "text",
+}
+_DELIMITED = ("csv", "tsv")
+
+
+def format_of(name: str) -> Format | None:
+    """Return the format that a file's name tells, also under .gz, .bz2 and .xz."""
+    lowered = name.lower()
+    for ending in COMPRESSIONS:
+        lowered = lowered.removesuffix(ending)
+    return next((kind for ending, kind in _FORMATS.items() if lowered.endswith(ending)), None)
+
+
+class Columns(Section):
+    """The names that a source gives to its columns or keys."""
+
+    text: str = "text"
+    """The column that holds the text."""
+    label: str = "label"
+    """The column that holds the label; read for labelled sources only."""
+
+
+class Source(Section):
+    """Files of one kind, read in the same way."""
+
+    uri: str
+    """A path, a glob, a folder, package://module/path, s3://bucket/key or s3://bucket/prefix/."""
+    format: Format | None = None
+    """What the files hold; told by their names if left out, also under .gz, .bz2 and .xz."""
+    columns: Columns = Columns()
+    """The columns to read."""
+    encoding: str = "utf-8"
+    """Of the characters, a name that Python knows; a byte order mark of UTF-8, UTF-16 or UTF-32 is honoured."""
+    skip_rows: int = Field(default=0, ge=0)
+    """Lines before the header, or before the data where `header` names the columns. Not for Parquet."""
+    header: list[str] | None = Field(default=None, min_length=1)
+    """The columns' names, in order, where the file does not say them. For csv and tsv."""
+    delimiter: str | None = Field(default=None, min_length=1, max_length=1)
+    """Between two fields; a comma (csv) or a tab (tsv) if left out."""
+    sample: float = Field(default=1.0, gt=0, le=1)
+    """Share of the rows to take, by a hash of each cleaned text: the same rows everywhere, equal texts together."""
+    quoting: bool = True
+    """Whether a field may stand in double quotes; false takes a quote as it stands. For csv and tsv."""
+
+    @property
+    def known_format(self) -> Format | None:
+        """The format, where the settings or the URI tell it."""
+        return self.format or format_of(self.uri)
+
+    @field_validator("uri")
+    @classmethod
+    def _could_be_a_source(cls, uri: str) -> str:
+        try:
+            check_uri(uri)
+        except UserError as error:
+            raise ValueError(str(error)) from None
+        return uri
+
+    @field_validator("encoding")
+    @classmethod
+    def _is_known(cls, encoding: str) -> str:
+        try:
+            "a".encode(encoding)
+        except (LookupError, UnicodeError):
+            common = ["utf-8", "utf-16", "latin-1", "cp1252", "gb18030", "big5", "shift_jis", "euc-kr", "koi8-r"]
+            hint = nearest(encoding, common) or "; one of them is 'utf-8'"
+            raise ValueError(f"unknown encoding {encoding!r}{hint}") from None
+        return encoding
+
+    @model_validator(mode="after")
+    def _options_fit_the_format(self) -> Self:
+        kind = self.known_format
+        if kind is not None and kind not in _DELIMITED:
+            for name, given in (("header", self.header), ("delimiter", self.delimiter), ("quoting", not self.quoting)):
+                if given:
+                    raise ValueError(f"{name} is for csv and tsv, and the format is {kind}; leave it out or set format")
+        if kind == "parquet" and self.skip_rows:
+            raise ValueError(f"skip_rows ({self.skip_rows}) is not for parquet; leave it out")
+        if self.delimiter is not None and (self.delimiter in '"\r\n' or not self.delimiter.isascii()):
+            raise ValueError(f"delimiter {self.delimiter!r} must be one ASCII character and no quote or line end")
+        if self.header is not None and len(set(self.header)) < len(self.header):
+            double = next(name for name in self.header if self.header.count(name) > 1)
+            raise ValueError(f"header names {double!r} {self.header.count(double)} times; give each column its own")
+        return self
+
+
+class LabelledText(Section):
+    """The texts of the labelled sources as a corpus."""
+
+    labelled: Literal["train"]
+    """The texts that fall into the training split, whatever their label; never those of validation or test."""
+
+
+def _source_or_labelled(value: Any, _handler: ValidatorFunctionWrapHandler) -> Source | LabelledText:
+    # Chosen by the key, so that an error speaks of the one that was meant and not of both.
+    if isinstance(value, Source | LabelledText):
+        return value
+    if isinstance(value, Mapping) and "labelled" in value:
+        return LabelledText.model_validate(value)
+    return Source.model_validate(value)
+
+
+def _as_text(name: Any) -> Any:
+    return str(name) if type(name) is int else name
+
+
+class LabelRule(Section):
+    """How a label column becomes classes: by bins of a number, or by a list of names."""
+
+    bins: dict[str, Annotated[list[float], Field(min_length=2, max_length=2)]] | None = None
+    """Class name: [low, high]. Low is inside, high is outside, but for the last bin, which holds its high as well."""
+    neutral: Literal["drop", "fail"] = "fail"
+    """A number in no bin: `drop` leaves the row out as neutral, `fail` counts it as a bad row."""
+    classes: list[Annotated[str, BeforeValidator(_as_text, json_schema_input_type=str | int)]] | None = None
+    """The only labels accepted, in this order; a row with another one is a bad row."""
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> Self:
+        if (self.bins is None) == (self.classes is None):
+            both = "both bins and classes" if self.bins is not None else "neither bins nor classes"
+            raise ValueError(f"{both}; give one of the two, or leave label out for the column's own values")
+        if self.bins is not None:
+            self._check_bins(self.ordered_bins)
+        if self.classes is not None:
+            self._check_classes([name.strip() for name in self.classes])
+        return self
+
+    @property
+    def ordered_bins(self) -> list[tuple[str, float, float]]:
+        """Name, low and high of each bin, from the lowest: the order of the labels."""
+        bins = (self.bins or {}).items()
+        return sorted(((name, float(low), float(high)) for name, (low, high) in bins), key=lambda one: one[1:])
+
+    def _check_bins(self, bins: list[tuple[str, float, float]]) -> None:
+        if len(bins) < 2:
+            raise ValueError(f"{len(bins)} bin; a classifier needs at least 2")
+        for name, low, high in bins:
+            if not low < high:
+                raise ValueError(f"bin {name!r} is empty: its low ({low:g}) must be below its high ({high:g})")
+            if not name.strip():
+                raise ValueError(f"bin [{low:g}, {high:g}] has no name; give it one")
+        for (name, _, high), (other, low, _) in pairwise(bins):
+            if low < high:
+                raise ValueError(f"bins {name!r} and {other!r} overlap: {other!r} begins at {low:g}, below {high:g}")
+
+    def _check_classes(self, names: list[str]) -> None:
+        if self.neutral != "fail":
+            raise ValueError("neutral is for bins, and classes are given; leave neutral out")
+        if len(names) < 2:
+            raise ValueError(f"{len(names)} class in classes; a classifier needs at least 2")
+        if len(set(names)) < len(names) or not all(names):
+            raise ValueError("classes must be different names, none of them empty")
+
+
+class Split(Section):
+    """Shares of the labelled rows, drawn by a hash of the text; their sum is 1."""
+
+    train: float = Field(default=0.8, gt=0, le=1)
+    """What fine-tuning learns from."""
+    validation: float = Field(default=0.1, ge=0, lt=1)
+    """What fine-tuning is steered by."""
+    test: float = Field(default=0.1, ge=0, lt=1)
+    """What evaluation measures on."""
+
+    @model_validator(mode="after")
+    def _sum_is_one(self) -> Self:
+        total = math.fsum((self.train, self.validation, self.test))
+        if not math.isclose(total, 1, abs_tol=1e-9):
+            raise ValueError(
+                f"train {self.train:g} + validation {self.validation:g} + test {self.test:g} = {total:g}; must be 1"
+            )
+        return self
+
+
+class Ingest(Section):
+    """Reads raw files, cleans them, removes duplicates and splits them into datasets."""
+
+    corpus: list[Annotated[Source | LabelledText, WrapValidator(_source_or_labelled)]] = Field(default_factory=list)
+    """Unlabelled text, which pretraining reads."""
+    labelled: list[Source] = Field(default_factory=list)
+    """Labelled rows, which fine-tuning and evaluation read."""
+    label: LabelRule | None = None
+    """How the label column becomes classes; left out, the classes are its distinct values, sorted."""
+    split: Split = Split()
+    """Of the labelled rows. The corpus keeps about 1 % of its own rows for validation."""
+    max_bad_rows: float = Field(default=0.01, ge=0, le=1)
+    """Share of a source's rows (all its files together) that may be unreadable; more fail the step."""
+    min_chars: int = Field(default=1, ge=1)
+    """Shorter texts are dropped, in characters after cleaning."""
+
+    @model_validator(mode="after")
+    def _sources_make_sense(self) -> Self:
+        if not self.corpus and not self.labelled:
+            raise ValueError("no source: give corpus, labelled, or both")
+        if self.takes_labelled and not self.labelled:
+            raise ValueError("corpus takes {labelled: train}, and there is no labelled source; give labelled")
+        if self.label is not None and not self.labelled:
+            raise ValueError("label is for labelled sources, and there is none; give labelled")
+        for place, sources in (("corpus", self.corpus_sources), ("labelled", self.labelled)):
+            uris = [source.uri for source in sources]
+            for uri in uris:
+                if uris.count(uri) > 1:
+                    raise ValueError(f"{place} names {uri} {uris.count(uri)} times; once is enough")
+        for source in self.labelled:
+            if source.known_format == "text":
+                raise ValueError(f"labelled: {source.uri}: format text has no labels; use csv, tsv, jsonl or parquet")
+        return self
+
+    @property
+    def corpus_sources(self) -> list[Source]:
+        """The sources of the corpus that are read for it alone."""
+        return [entry for entry in self.corpus if isinstance(entry, Source)]
+
+    @property
+    def takes_labelled(self) -> bool:
+        """Whether the training texts of the labelled sources belong to the corpus."""
+        return any(isinstance(entry, LabelledText) for entry in self.corpus)
+
+    @property
+    def uris(self) -> list[str]:
+        """Every source, once: what `resolve` pins."""
+        return sorted({source.uri for source in (*self.corpus_sources, *self.labelled)})
+
+
+class IngestSettings(Ingest):
+    """What the ingest step is told: the recipe's section and the facts that it reads of others."""
+
+    task: Task
+    """What the recipe learns."""

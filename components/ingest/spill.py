@@ -1,0 +1,125 @@
+"""Rows on their way from the files to the datasets, kept on disk in buckets by the first bits of their id.
+
+Memory holds one buffer while reading and one bucket while sorting. Neither the size of the buffer nor the number of
+buckets shows in a dataset: buckets are gone through in the order of the ids.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+ID_BYTES = 16
+"""Of the SHA-256 of a text: two texts of 10^9 share an id with a chance of 10^-21."""
+
+_SCHEMA = pa.schema(
+    [
+        ("id", pa.binary(ID_BYTES)),
+        ("text", pa.large_string()),
+        ("label", pa.string()),
+        ("labelled", pa.bool_()),
+        ("file", pa.int32()),
+        ("row", pa.int64()),
+    ]
+)
+# Of text held before it goes to disk, in characters, and rows with it.
+_BUFFER_CHARS = 64 << 20
+_BUFFER_ROWS = 1 << 18
+# Of raw data for one bucket; packed text grows about fourfold.
+_BUCKET_BYTES = 64 << 20
+_PACKED = (".gz", ".bz2", ".xz", ".parquet")
+# As many files are open at once while reading; most systems allow 1,024.
+_MAX_BITS = 8
+
+
+def content_id(text: str) -> bytes:
+    """Return the id of a cleaned text: the first 16 bytes of its SHA-256."""
+    return sha256(text.encode()).digest()[:ID_BYTES]
+
+
+def bucket_bits(files: Sequence[tuple[str, int]]) -> int:
+    """Return how many leading bits of the id make the buckets, for files by name and size in bytes."""
+    size = sum(count * (4 if name.lower().endswith(_PACKED) else 1) for name, count in files)
+    return min(_MAX_BITS, (size // _BUCKET_BYTES).bit_length())
+
+
+def id_words(ids: Any) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+    """Return a column of ids as two of numbers, their leading and their trailing 8 bytes; both sort as the ids do."""
+    column = ids.combine_chunks() if isinstance(ids, pa.ChunkedArray) else ids
+    buffer = column.buffers()[1] if len(column) else b""
+    words = np.frombuffer(buffer, dtype=">u8")[2 * column.offset : 2 * (column.offset + len(column))]
+    high, low = words.reshape(-1, 2).T.astype(np.uint64)
+    return high, low
+
+
+def leading(high: npt.NDArray[np.uint64], bits: int) -> npt.NDArray[np.uint64]:
+    """Return the first bits of the leading words of ids, as numbers from 0."""
+    return high >> np.uint64(64 - bits) if bits else np.zeros_like(high)
+
+
+def runs(numbers: npt.NDArray[np.uint64]) -> Iterator[tuple[int, int, int]]:
+    """Yield the number, start and stop of each run of equal numbers among sorted ones."""
+    present, starts = np.unique(numbers, return_index=True)
+    for number, start, stop in zip(present, starts, np.append(starts, len(numbers))[1:], strict=True):
+        yield int(number), int(start), int(stop)
+
+
+@dataclass
+class Spill:
+    """Takes rows in any order and gives them back bucket by bucket."""
+
+    folder: Path
+    bits: int
+    _columns: dict[str, list[Any]] = field(default_factory=lambda: {name: [] for name in _SCHEMA.names}, init=False)
+    _chars: int = field(default=0, init=False)
+    _writers: dict[int, Any] = field(default_factory=dict, init=False)
+
+    def add(
+        self, texts: Sequence[str], labels: Sequence[str | None], labelled: bool, file: int, rows: Sequence[int]
+    ) -> None:
+        """Add rows of one file, given by its number."""
+        columns = self._columns
+        columns["id"].extend(map(content_id, texts))
+        columns["text"].extend(texts)
+        columns["label"].extend(labels)
+        columns["labelled"].extend([labelled] * len(texts))
+        columns["file"].extend([file] * len(texts))
+        columns["row"].extend(rows)
+        self._chars += sum(map(len, texts))
+        if self._chars >= _BUFFER_CHARS or len(columns["id"]) >= _BUFFER_ROWS:
+            self._flush()
+
+    def buckets(self) -> Iterator[Any]:
+        """Yield the tables of all buckets in the order of the ids, each in the order of reading; to be had once."""
+        self._flush()
+        for writer in self._writers.values():
+            writer.close()
+        for bucket in sorted(self._writers):
+            path = self._path(bucket)
+            with pa.memory_map(str(path)) as file:
+                yield pa.ipc.open_stream(file).read_all()
+            path.unlink()
+
+    def _flush(self) -> None:
+        if not self._columns["id"]:
+            return
+        table = pa.table(self._columns, schema=_SCHEMA)
+        self._columns, self._chars = {name: [] for name in _SCHEMA.names}, 0
+        buckets = leading(id_words(table["id"])[0], self.bits)
+        order = np.argsort(buckets, kind="stable")
+        table = table.take(order)
+        for bucket, start, stop in runs(buckets[order]):
+            self._write(bucket, table.slice(start, stop - start))
+
+    def _write(self, bucket: int, table: Any) -> None:
+        if bucket not in self._writers:
+            self._writers[bucket] = pa.ipc.new_stream(str(self._path(bucket)), _SCHEMA)
+        self._writers[bucket].write_table(table)
+
+    def _path(self, bucket: int) -> Path:
+        return self.folder / f"bucket-{bucket:03}.arrow"

@@ -1,0 +1,122 @@
+"""From the bytes of a file to UTF-8: unpacked, and decoded from whatever encoding it has."""
+
+import bz2
+import codecs
+import gzip
+import io
+import lzma
+import zlib
+from collections.abc import Callable
+from typing import Any, cast
+
+from components.ingest.rows import Opened
+from components.ingest.settings import COMPRESSIONS
+from modelmill.errors import UserError
+
+_BUFFER = 1 << 20
+# UTF-32's little-endian mark begins with that of UTF-16, so it is tried first.
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_BROKEN = (EOFError, OSError, zlib.error, lzma.LZMAError)
+# An encoded half of a surrogate pair: never valid in UTF-8, so that its row is rejected as invalid_encoding.
+_UNDECODABLE = "\udcff"
+
+
+def utf8(opened: Opened) -> io.BufferedReader:
+    """Return a file as a stream of UTF-8 without a byte order mark; what cannot be decoded is invalid UTF-8 in it.
+
+    Reading raises UserError where the file is truncated or broken, ModelmillError where it was changed.
+    """
+    plain = unpacked(opened)
+    head = plain.peek(4)[:4]
+    mark, encoding = next((each for each in _MARKS if head.startswith(each[0])), (b"", opened.source.encoding))
+    plain.read(len(mark))
+    if codecs.lookup(encoding).name == "utf-8":
+        return plain
+    return io.BufferedReader(_Recoded(plain, encoding), _BUFFER)
+
+
+def unpacked(opened: Opened) -> io.BufferedReader:
+    """Return the bytes of a file, unpacked as its name says (.gz, .bz2, .xz)."""
+    packed: io.BufferedReader = _Lent(opened.raw, _BUFFER)
+    compression = next(
+        (kind for ending, kind in COMPRESSIONS.items() if opened.file.name.lower().endswith(ending)), None
+    )
+    if compression is None:
+        return packed
+    openers: dict[str, Callable[[Any], Any]] = {"gzip": _gzip, "bzip2": bz2.BZ2File, "xz": lzma.LZMAFile}
+    return io.BufferedReader(_Unpacked(openers[compression](packed), compression, opened), _BUFFER)
+
+
+def _gzip(packed: io.BufferedReader) -> gzip.GzipFile:
+    return gzip.GzipFile(fileobj=packed)
+
+
+class _Lent(io.BufferedReader):
+    """Leaves the stream under it open, whose end is still to be checked; a plain one closes it when it is forgotten."""
+
+    def close(self) -> None:
+        pass
+
+
+class _Unpacked(io.RawIOBase):
+    """A packed file's content; what is wrong with the packing becomes an error that names the file."""
+
+    def __init__(self, inner: io.BufferedReader, compression: str, opened: Opened) -> None:
+        self._inner = inner
+        self._compression = compression
+        self._opened = opened
+        self._given = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            count = self._inner.readinto(buffer)
+        except _BROKEN as error:
+            raise self._error(error) from error
+        self._given += count
+        return count
+
+    def _error(self, error: Exception) -> UserError:
+        file = self._opened.file
+        place = f"{self._given} bytes unpacked, {self._opened.raw.taken} of {file.bytes} bytes read"
+        if isinstance(error, EOFError):
+            return UserError(f"{file.uri}: truncated {self._compression}: stops before its end ({place}); replace it")
+        advice = "replace it, or correct its name if it is not packed"
+        return UserError(f"{file.uri}: broken {self._compression}: {error} ({place}); {advice}")
+
+
+class _Recoded(io.RawIOBase):
+    """Text of another encoding as UTF-8."""
+
+    def __init__(self, inner: io.BufferedReader, encoding: str) -> None:
+        self._inner = inner
+        codecs.register_error("modelmill.undecodable", _mark_undecodable)
+        self._decoder = codecs.getincrementaldecoder(encoding)("modelmill.undecodable")
+        self._ready = b""
+        self._ended = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")
+        while not self._ready and not self._ended:
+            data = self._inner.read1(_BUFFER)
+            self._ended = not data
+            self._ready = self._decoder.decode(data, final=self._ended).encode(errors="surrogatepass")
+        count = min(len(view), len(self._ready))
+        view[:count] = self._ready[:count]
+        self._ready = self._ready[count:]
+        return count
+
+
+def _mark_undecodable(error: UnicodeError) -> tuple[str, int]:
+    return _UNDECODABLE, cast(UnicodeDecodeError, error).end

@@ -1,0 +1,95 @@
+"""The third pass: what is kept goes into the store as datasets, shard by shard."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from components.ingest.settle import SPLITS
+from components.ingest.sort import Sorted
+from components.ingest.spill import id_words, leading, runs
+from modelmill.dataset import Dataset, DatasetWriter
+from modelmill.step import Step
+
+CORPUS_SCHEMA = pa.schema([("id", pa.string()), ("text", pa.string())])
+LABELLED_SCHEMA = pa.schema([("id", pa.string()), ("text", pa.string()), ("label", pa.int32())])
+
+SHARD_ROWS = 1 << 16
+"""Rows that a shard holds at most, about."""
+SHARD_BYTES = 128 << 20
+"""Bytes of text that a shard holds at most, about: what a reader has in memory at once."""
+
+# About 1 % of the corpus, by a draw from 0 to 2^32 - 1.
+_CORPUS_VALIDATION = (1 << 32) // 100
+
+Tables = Callable[[], Iterator[Any]]
+
+
+def write_corpus(step: Step, rows: Sorted) -> Dataset:
+    """Write the corpus: splits train and validation (1 %, one row at least), columns id and text."""
+    bound = max(_CORPUS_VALIDATION, rows.smallest_draw + 1)
+
+    def train() -> Iterator[Any]:
+        return (table.filter(pc.greater_equal(table["draw"], bound)) for table in rows.corpus())
+
+    def validation() -> Iterator[Any]:
+        return (table.filter(pc.less(table["draw"], bound)) for table in rows.corpus())
+
+    writer = DatasetWriter(step.store, CORPUS_SCHEMA, {"kind": "text"})
+    _write_split(step, writer, "train", train)
+    _write_split(step, writer, "validation", validation)
+    return writer.commit()
+
+
+def write_labelled(step: Step, rows: Sorted, labels: list[str]) -> Dataset:
+    """Write the labelled rows: splits train, validation, test, columns id, text, label (a position in `labels`)."""
+    writer = DatasetWriter(step.store, LABELLED_SCHEMA, {"kind": "labelled-text", "labels": labels})
+    names = pa.array(labels, pa.string())
+    for position, split in enumerate(SPLITS):
+
+        def tables(position: int = position) -> Iterator[Any]:
+            for table in rows.labelled():
+                chosen = table.filter(pc.equal(table["split"], position))
+                numbers = pc.index_in(chosen["label"], names)
+                yield chosen.set_column(chosen.schema.get_field_index("label"), "label", numbers)
+
+        _write_split(step, writer, split, tables)
+    return writer.commit()
+
+
+def shard_bits(rows: int, size: int) -> int:
+    """Return how many leading bits of the id make the shards of a split of so many rows and bytes of text.
+
+    A new row changes one shard, where a cut every so many rows would change all that follow.
+    """
+    shards = max(1, -(-rows // SHARD_ROWS), -(-size // SHARD_BYTES))
+    return (shards - 1).bit_length()
+
+
+def _write_split(step: Step, writer: DatasetWriter, split: str, tables: Tables) -> None:
+    sizes = [(table.num_rows, pc.sum(pc.binary_length(table["text"])).as_py() or 0) for table in tables()]
+    rows, size = sum(count for count, _ in sizes), sum(count for _, count in sizes)
+    done = 0
+    for shard in _cut(tables(), shard_bits(rows, size)):
+        step.check_stop()
+        ids = pa.array([each.hex() for each in shard["id"].to_pylist()], pa.string())
+        columns = [ids if name == "id" else shard[name] for name in writer.schema.names]
+        writer.add(split, pa.table(columns, names=writer.schema.names).cast(writer.schema))
+        done += shard.num_rows
+        step.progress(f"writing {split}", done, rows, "rows")
+
+
+def _cut(tables: Iterator[Any], bits: int) -> Iterator[Any]:
+    """Cut tables in the order of their ids into one table per shard that has rows."""
+    current = -1
+    parts: list[Any] = []
+    for table in tables:
+        for number, start, stop in runs(leading(id_words(table["id"])[0], bits)):
+            if number != current and parts:
+                yield pa.concat_tables(parts)
+                parts = []
+            current = number
+            parts.append(table.slice(start, stop - start))
+    if parts:
+        yield pa.concat_tables(parts)

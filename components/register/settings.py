@@ -1,0 +1,24 @@
+"""What a recipe says about the registry, and what register is told."""
+
+from pydantic import Field
+
+from modelmill.settings import Section, Task
+
+
+class Register(Section):
+    """The model's name in the MLflow registry."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=200)
+    """Name of the registered model: letters, digits, '.', '_' and '-'."""
+
+
+class RegisterSettings(Register):
+    """Compares, decides, and makes a model version with its aliases and lineage."""
+
+    task: Task
+    recipe: str
+    """Name of the recipe."""
+    recipe_digest: str
+    """SHA-256 of the recipe's settings, after `extends` and overrides."""
+    steps: tuple[str, ...]
+    """Names of the steps before this one; those that did not run are logged as cached."""

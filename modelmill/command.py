@@ -1,0 +1,166 @@
+"""How a component's command line becomes a step: arguments in, one call, outputs and events out.
+
+KFP passes its executor input as JSON (`{{$}}`); outputs go to the file that it names, parameters and artifact metadata
+alike, because that file is the only thing that both the cluster's launcher and the local runner read.
+"""
+
+import argparse
+import json
+import logging
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from modelmill.digest import canonical_json
+from modelmill.errors import Interrupted, ModelmillError, UserError, without_credentials
+from modelmill.events import Events
+from modelmill.home import be_private, share_cores
+from modelmill.settings import Section
+from modelmill.step import Step
+
+S = TypeVar("S", bound=Section)
+
+LOGS_VARIABLE = "MODELMILL_LOGS"
+# The mounts under which KFP's launcher shows remote artifacts (its `path` for a `uri`).
+_MOUNTS = {"gs://": "/gcs/", "minio://": "/minio/", "s3://": "/s3/"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What a step answers: addresses for the next steps, figures for a person, and files that KFP's pages show."""
+
+    outputs: Mapping[str, str]
+    summary: Mapping[str, Any]
+    artifacts: Mapping[str, str] = field(default_factory=dict)
+    """Text of each output artifact by name; without one the summary as JSON is written."""
+
+
+def main(
+    stage: str,
+    settings_class: type[S],
+    inputs: Sequence[str],
+    call: Callable[..., Result],
+    arguments: Sequence[str] | None = None,
+) -> int:
+    """Run one component and return its exit code: 0 done, 1 failed, 2 the user's input is wrong.
+
+    `call` gets the step, its settings, and each input by its name.
+    """
+    parsed = _parse(stage, settings_class, inputs, arguments)
+    name = parsed.step or stage
+    be_private()
+    share_cores()
+    _log_to_file(name)
+    events = Events.from_environment(name)
+    events.emit("started", pid=os.getpid())
+    try:
+        settings = settings_class.model_validate_json(parsed.settings)
+        result = _run(name, events, settings, call, parsed, inputs)
+        _write_outputs(parsed.executor_input, result)
+    except ValidationError as error:
+        return _failed(events, UserError(f"{name}: settings refused: {error}"))
+    except ModelmillError as error:
+        return _failed(events, error)
+    except Exception as error:  # noqa: BLE001 - the last line of defence: what no one foresaw still ends in one clear line
+        sys.stderr.write(without_credentials(traceback.format_exc()))
+        return _failed(events, ModelmillError(without_credentials(f"{name}: {type(error).__name__}: {error}")))
+    events.emit("done", exit_code=0, outputs=dict(result.outputs), summary=dict(result.summary))
+    sys.stdout.write(json.dumps({**result.outputs, "summary": dict(result.summary)}) + "\n")
+    return 0
+
+
+def _parse(
+    stage: str, settings_class: type[Section], inputs: Sequence[str], arguments: Sequence[str] | None
+) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog=f"python -m components.{stage}",
+        description=(settings_class.__doc__ or "").splitlines()[0],
+        epilog="The store is MODELMILL_STORE, MLflow is MLFLOW_TRACKING_URI. Outputs are printed as one JSON object.",
+    )
+    parser.add_argument("--settings", required=True, metavar="JSON", help=", ".join(settings_class.model_fields))
+    for name in inputs:
+        parser.add_argument(f"--{name.replace('_', '-')}", default="", metavar="ADDRESS", help="'' if there is none")
+    parser.add_argument("--where", default="", metavar="DIGEST", help="of store and tracking, as resolve gave it")
+    parser.add_argument("--step", default="", metavar="NAME", help=f"name in logs and tracking (default {stage})")
+    parser.add_argument("--executor-input", default="", metavar="JSON", help="KFP's own, {{$}}")
+    return parser.parse_args(arguments)
+
+
+def _log_to_file(name: str) -> None:
+    folder = os.environ.get(LOGS_VARIABLE)
+    if folder:
+        # File descriptors, not sys.stdout: libraries in C and child processes write there too.
+        log = os.open(Path(folder) / f"{name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        os.close(log)
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr, force=True
+    )
+
+
+def _run(
+    name: str,
+    events: Events,
+    settings: S,
+    call: Callable[..., Result],
+    parsed: argparse.Namespace,
+    inputs: Sequence[str],
+) -> Result:
+    from modelmill.store import open_store
+    from modelmill.tracking import step_run, where
+
+    store = open_store()
+    if parsed.where and parsed.where != where(store):
+        raise UserError(
+            f"{name}: this step sees another store or MLflow ({store.uri}) than the resolve step did "
+            f"({where(store)} against {parsed.where}); give every step the same MODELMILL_STORE and MLFLOW_TRACKING_URI"
+        )
+    with tempfile.TemporaryDirectory(prefix=f"modelmill-{name}-") as scratch:
+        step = Step(name=name, store=store, scratch=Path(scratch), events=events)
+        step.stop_on_signals()
+        with step_run(step, settings.model_dump(mode="json")):
+            return call(step, settings, **{key: getattr(parsed, key) for key in inputs})
+
+
+def _failed(events: Events, error: ModelmillError) -> int:
+    logging.getLogger("modelmill").error("%s", error)
+    events.emit("failed", exit_code=error.exit_code, message=str(error), interrupted=isinstance(error, Interrupted))
+    return error.exit_code
+
+
+def _write_outputs(executor_input: str, result: Result) -> None:
+    if not executor_input:
+        return
+    outputs = json.loads(executor_input)["outputs"]
+    artifacts = {}
+    for name, listed in outputs.get("artifacts", {}).items():
+        artifact = listed["artifacts"][0]
+        path = Path(_local_path(artifact["uri"]))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(result.artifacts.get(name) or json.dumps({**result.outputs, "summary": result.summary}))
+        described = {"name": artifact.get("name", name), "uri": artifact["uri"], "metadata": _flat(result.summary)}
+        artifacts[name] = {"artifacts": [described]}
+    file = Path(outputs["outputFile"])
+    file.parent.mkdir(parents=True, exist_ok=True)
+    parameters = {**result.outputs, "summary": canonical_json(result.summary)}
+    file.write_text(json.dumps({"parameterValues": parameters, "artifacts": artifacts}))
+
+
+def _local_path(uri: str) -> str:
+    for scheme, mount in _MOUNTS.items():
+        if uri.startswith(scheme):
+            return mount + uri.removeprefix(scheme)
+    return uri
+
+
+def _flat(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """KFP's pages show scalars; a metadata value of another kind is refused by its backend."""
+    return {key: value for key, value in summary.items() if isinstance(value, str | int | float)}

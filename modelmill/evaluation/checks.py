@@ -1,0 +1,130 @@
+"""What a model must reach, as checks with a sentence each: thresholds on its own figures, and baselines to beat."""
+
+from collections.abc import Collection, Mapping
+from typing import Literal
+
+from pydantic import model_validator
+
+from modelmill.settings import Section
+
+Metric = Literal["accuracy", "balanced_accuracy", "precision_macro", "recall_macro", "f1_macro", "log_loss"]
+"""What a threshold may be put on; scikit-learn's names."""
+
+Baseline = Literal["majority", "tfidf"]
+"""What a model is measured beside."""
+
+LOWER_IS_BETTER: frozenset[str] = frozenset({"log_loss"})
+
+METRIC_WORDS: Mapping[str, str] = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "precision_macro": "macro precision",
+    "recall_macro": "macro recall",
+    "f1_macro": "macro F1",
+    "log_loss": "log loss",
+    "roc_auc": "ROC AUC",
+}
+
+BASELINE_WORDS: Mapping[str, str] = {"majority": "the majority class", "tfidf": "the tf-idf baseline"}
+
+
+class Threshold(Section):
+    """The least, or the most, that a metric may be."""
+
+    min: float | None = None
+    """The end of the 95 % interval that is nearer to failing, the lower one, must be at least this."""
+    max: float | None = None
+    """The same for a metric that is better when lower: its upper end must be at most this."""
+
+    @model_validator(mode="after")
+    def _one_side(self) -> "Threshold":
+        if (self.min is None) == (self.max is None):
+            raise ValueError("give either min or max, as in {min: 0.8}")
+        return self
+
+
+class Check(Section):
+    """One thing that was asked of the model, and the answer."""
+
+    kind: Literal["threshold", "must_beat"]
+    metric: str
+    value: float
+    """The model's figure on the test rows."""
+    bound: float | None = None
+    """The end of its 95 % interval that decides; none where the figure itself decides."""
+    wanted: float
+    """The threshold, or the baseline's figure on the same rows."""
+    against: str | None = None
+    """The baseline, for `must_beat`."""
+    passed: bool
+    sentence: str
+
+
+def checks(
+    metrics: Mapping[str, Mapping[str, float]],
+    intervals: Mapping[str, tuple[float, float]],
+    thresholds: Mapping[Metric, Threshold],
+    must_beat: Collection[Baseline],
+    rows: int,
+) -> list[Check]:
+    """Return every check, thresholds first; the majority class is to be beaten whether or not it is asked for.
+
+    `metrics` holds `test` and the baselines by name, measured on the same `rows` rows; `intervals` the model's 95 %
+    intervals by metric. Thresholds are decided on the interval's end, baselines on the accuracy itself.
+    """
+    model = metrics["test"]
+    found = [_threshold(name, model[name], intervals[name], wanted, rows) for name, wanted in thresholds.items()]
+    beaten = [name for name in BASELINE_WORDS if name in metrics and (name == "majority" or name in must_beat)]
+    return found + [_must_beat(model["accuracy"], metrics[name]["accuracy"], name, rows) for name in beaten]
+
+
+def figures_apart(first: float, second: float) -> tuple[str, str]:
+    """Return both with three decimals, or as many more (up to six) as it takes to tell different figures apart."""
+    for decimals in range(3, 6):
+        texts = f"{first:.{decimals}f}", f"{second:.{decimals}f}"
+        if first == second or texts[0] != texts[1]:
+            return texts
+    return f"{first:.6f}", f"{second:.6f}"
+
+
+def _threshold(metric: str, value: float, interval: tuple[float, float], wanted: Threshold, rows: int) -> Check:
+    word = METRIC_WORDS[metric]
+    word = word[0].upper() + word[1:]
+    if wanted.min is not None:
+        limit, bound, turns, missed = wanted.min, interval[0], "begins", "below"
+        passed, near = bound >= limit, value >= limit
+    else:
+        limit, bound, turns, missed = wanted.max or 0.0, interval[1], "ends", "above"
+        passed, near = bound <= limit, value <= limit
+    value_text, limit_text = figures_apart(value, limit)
+    bound_text = figures_apart(bound, limit)[0]
+    if passed:
+        sentence = f"{word} {value_text} meets the wanted {limit_text}: its 95 % interval over {rows:,} rows "
+        sentence += f"{turns} at {bound_text}."
+    elif near:
+        sentence = f"{word} {value_text} would meet the wanted {limit_text}, but its 95 % interval over {rows:,} rows "
+        sentence += f"{turns} at {bound_text}; more test rows would narrow it."
+    else:
+        sentence = f"{word} {value_text} over {rows:,} rows is {missed} the wanted {limit_text}."
+    return Check(
+        kind="threshold", metric=metric, value=value, bound=bound, wanted=limit, passed=passed, sentence=sentence
+    )
+
+
+def _must_beat(value: float, baseline: float, name: str, rows: int) -> Check:
+    passed = value > baseline
+    value_text, baseline_text = figures_apart(value, baseline)
+    if value == baseline:
+        sentence = f"Accuracy {value_text} only equals {BASELINE_WORDS[name]} on the same {rows:,} rows."
+    else:
+        verb = "beats" if passed else "does not beat"
+        sentence = f"Accuracy {value_text} {verb} {BASELINE_WORDS[name]}'s {baseline_text} on the same {rows:,} rows."
+    return Check(
+        kind="must_beat",
+        metric="accuracy",
+        value=value,
+        wanted=baseline,
+        against=name,
+        passed=passed,
+        sentence=sentence,
+    )

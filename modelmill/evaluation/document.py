@@ -1,0 +1,174 @@
+"""The report as data: what `report.json` holds, and what the page is drawn from.
+
+Evaluation writes it; registration adds what it alone knows (verdict, version, lineage) and has the page drawn again.
+Metric names are scikit-learn's; figures are rounded to six decimals. `Report.model_json_schema()` is its schema.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field, JsonValue, ValidationError
+
+from modelmill.errors import ModelmillError
+from modelmill.evaluation.checks import Check
+from modelmill.evaluation.verdict import Verdict
+from modelmill.settings import Section, Task
+
+Metrics = dict[str, float]
+"""Figures by name: accuracy, balanced_accuracy, precision_macro, recall_macro, f1_macro, log_loss, and roc_auc where
+there are two labels."""
+
+
+class ClassFigures(Section):
+    """How one label fares."""
+
+    label: str
+    rows: int
+    """Test rows that carry it."""
+    predicted: int
+    """Test rows that the model gives it to."""
+    precision: float
+    recall: float
+    f1: float
+
+
+class RocCurve(Section):
+    """True against false positive rate of one label against the rest."""
+
+    label: str
+    auc: float
+    points: tuple[tuple[float, float], ...]
+    """(false positive rate, true positive rate), from (0, 0) to (1, 1), at most 101 of them."""
+
+
+class ConfidenceBin(Section):
+    """The test rows whose predicted label has a probability in one range."""
+
+    low: float
+    high: float
+    """Half-open, the last one closed."""
+    rows: int
+    correct: int
+    confidence: float
+    """Mean probability of the predicted label; 0 in an empty bin."""
+
+
+class Example(Section):
+    """A mistake."""
+
+    id: str
+    text: str
+    label: str
+    predicted: str
+    probability: float
+    """Of the predicted label."""
+    probability_of_label: float
+
+
+class Source(Section):
+    """What became of the rows of one source file."""
+
+    name: str
+    dataset: str = ""
+    """What the rows went into; a labelled file's text may go into the corpus too."""
+    read: int
+    kept: int
+    dropped: dict[str, int]
+    """Rows by reason."""
+
+
+class Split(Section):
+    """The rows of one split, by label where they have labels."""
+
+    rows: int
+    labels: dict[str, int] = Field(default_factory=dict)
+
+
+class Data(Section):
+    """Where the rows came from and how they were divided."""
+
+    splits: dict[str, Split]
+    sources: tuple[Source, ...] = ()
+
+    def with_ledgers(self, **ledgers: Mapping[str, Any]) -> "Data":
+        """Return a copy that tells of the sources in ledgers, as ingestion keeps them (`files` by URI), by dataset."""
+        sources = tuple(
+            Source(name=uri, dataset=dataset, read=file["read"], kept=file["kept"], dropped=file["dropped"])
+            for dataset, ledger in ledgers.items()
+            for uri, file in ledger["files"].items()
+        )
+        return Data(splits=self.splits, sources=sources)
+
+
+class Registered(Section):
+    """The model's place in the registry."""
+
+    name: str
+    version: str
+    aliases: tuple[str, ...] = ()
+
+
+class Report(Section):
+    """All that evaluation found out about one model on one test set."""
+
+    version: Literal[1] = 1
+    task: Task
+    model: str
+    """Its address in the store."""
+    dataset: str
+    """The address of the labelled dataset whose test split was used."""
+    test_rows: int
+    labels: tuple[str, ...]
+    metrics: dict[str, Metrics]
+    """`test`: the model; `majority`, `tfidf`: the baselines on the same rows, where they were asked for."""
+    intervals: dict[str, tuple[float, float]]
+    """The model's 95 % interval by metric."""
+    per_class: tuple[ClassFigures, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    """Rows by true label (outer) and predicted label (inner), in the order of `labels`."""
+    roc: tuple[RocCurve, ...] = ()
+    calibration: tuple[ConfidenceBin, ...] = ()
+    calibration_error: float
+    """Expected calibration error over those bins."""
+    examples: tuple[Example, ...] = ()
+    """The mistakes that the model was surest of, worst first."""
+    checks: tuple[Check, ...] = ()
+    comparisons: dict[str, Metrics] = Field(default_factory=dict)
+    """`from_scratch`: the same fine-tune from random weights, on the same rows."""
+    data: Data | None = None
+    training: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)
+    """Facts by step (`pretrain`, `finetune`) and name."""
+    verdict: Verdict | None = None
+    registered: Registered | None = None
+    lineage: dict[str, JsonValue] = Field(default_factory=dict)
+    """What the model was made from: addresses, digests, git commit, recipe."""
+
+    @classmethod
+    def read(cls, value: bytes | str | Mapping[str, Any]) -> "Report":
+        """Return a report from its JSON text or its parsed JSON.
+
+        Raises:
+            ModelmillError: it is not such a report.
+        """
+        text = json.dumps(value) if isinstance(value, Mapping) else value
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise ModelmillError(
+                f"report.json: {where}: {first['msg']} ({error.error_count()} such faults); made by another version? "
+                "evaluate the model again"
+            ) from error
+
+    def adding(self, **facts: Any) -> "Report":
+        """Return a copy with further fields filled in, checked like all others."""
+        plain = {
+            name: fact.model_dump(mode="json") if isinstance(fact, Section) else fact for name, fact in facts.items()
+        }
+        return Report.read({**self.model_dump(mode="json"), **plain})
+
+    def to_json(self) -> str:
+        """Return the text of `report.json`."""
+        return self.model_dump_json(indent=1) + "\n"

@@ -1,0 +1,74 @@
+"""95 % intervals of a classifier's figures: how far they may be luck of the test rows drawn.
+
+Accuracy: Wilson's score interval (Wilson 1927; recommended by Brown, Cai and DasGupta 2001). What follows from the
+confusion matrix: the posterior of its cells (Caelen 2017, "A Bayesian interpretation of the confusion matrix"), which
+unlike a bootstrap stays wide when all of a few rows are right. Log loss: the normal interval of a mean.
+"""
+
+from math import sqrt
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Interval = tuple[float, float]
+
+# The two-sided 95 % point of the normal distribution.
+Z = 1.959964
+# 4,000 samples place the ends within about 0.0005 of where a million would, on 1,000 rows.
+SAMPLES = 4000
+_CELLS_AT_ONCE = 4_000_000
+
+
+def wilson(right: int, rows: int) -> Interval:
+    """Return Wilson's 95 % interval of a share of rows.
+
+    Raises:
+        ValueError: there are no rows.
+    """
+    if rows < 1:
+        raise ValueError(f"an interval over {rows} rows: at least 1 is needed")
+    share = right / rows
+    scale = 1 + Z**2 / rows
+    middle = (share + Z**2 / (2 * rows)) / scale
+    half = Z / scale * sqrt(share * (1 - share) / rows + Z**2 / (4 * rows**2))
+    # min and max: with no or all rows right the formula's end is the share itself but for the last bit.
+    return max(0.0, min(middle - half, share)), min(1.0, max(middle + half, share))
+
+
+def of_confusion(confusion_LL: "NDArray[np.int64]", seed: int = 0) -> dict[str, Interval]:
+    """Return 95 % intervals of the figures that follow from a confusion matrix, accuracy by `wilson`.
+
+    Each label that some row carries starts with one imaginary row, spread evenly over the predictions: Jeffreys' prior
+    where there are two labels.
+    """
+    import numpy as np
+
+    from modelmill.evaluation import metrics
+
+    labels = len(confusion_LL)
+    present_L1 = confusion_LL.sum(axis=1, keepdims=True) > 0
+    weight_LL = confusion_LL + present_L1 / labels
+    generator = np.random.default_rng(seed)
+    chunk = max(1, _CELLS_AT_ONCE // labels**2)
+    # A Dirichlet sample is gamma samples divided by their sum; every figure here is a ratio, so the division is spared.
+    samples = [
+        metrics.of_confusion(generator.standard_gamma(weight_LL, size=(min(chunk, SAMPLES - start), labels, labels)))
+        for start in range(0, SAMPLES, chunk)
+    ]
+    points = metrics.of_confusion(confusion_LL[None])
+    intervals = {}
+    for name, point_1 in points.items():
+        low, high = np.quantile(np.concatenate([sample[name] for sample in samples]), (0.025, 0.975))
+        intervals[name] = (min(float(low), float(point_1[0])), max(float(high), float(point_1[0])))
+    intervals["accuracy"] = wilson(int(np.diagonal(confusion_LL).sum()), int(confusion_LL.sum()))
+    return intervals
+
+
+def of_mean(values_N: "NDArray[np.float64]") -> Interval:
+    """Return the normal 95 % interval of the mean of at least two values."""
+    assert len(values_N) > 1
+    mean = float(values_N.mean())
+    half = Z * float(values_N.std(ddof=1)) / sqrt(len(values_N))
+    return mean - half, mean + half

@@ -1,0 +1,78 @@
+"""Figures of a classifier on labelled rows, under scikit-learn's names.
+
+N rows, L labels, S samples; a confusion matrix counts rows by true label (first axis) and predicted label (second).
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Labels = NDArray[np.int64]
+
+# Beyond the sixth decimal lies only the noise of summing in another order.
+DECIMALS = 6
+
+
+def confusion_matrix(truth_N: Labels, predicted_N: Labels, labels: int) -> NDArray[np.int64]:
+    """Return the counts of rows by true and predicted label, [L, L]."""
+    return np.bincount(truth_N * labels + predicted_N, minlength=labels * labels).reshape(labels, labels)
+
+
+def of_confusion(confusion_SLL: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    """Return the figures that follow from confusion matrices alone, [S] each.
+
+    Where a figure divides by no rows it is 0 (scikit-learn's `zero_division=0`); balanced accuracy is the mean recall
+    over the labels that some row carries.
+    """
+    right_SL = np.diagonal(confusion_SLL, axis1=1, axis2=2)
+    true_SL, predicted_SL = confusion_SLL.sum(axis=2), confusion_SLL.sum(axis=1)
+    recall_SL = _ratio(right_SL, true_SL)
+    return {
+        "accuracy": right_SL.sum(axis=1) / confusion_SLL.sum(axis=(1, 2)),
+        "balanced_accuracy": recall_SL.sum(axis=1) / (true_SL > 0).sum(axis=1),
+        "precision_macro": _ratio(right_SL, predicted_SL).mean(axis=1),
+        "recall_macro": recall_SL.mean(axis=1),
+        "f1_macro": _ratio(2 * right_SL, true_SL + predicted_SL).mean(axis=1),
+    }
+
+
+def per_class(confusion_LL: NDArray[np.int64]) -> dict[str, Floats]:
+    """Return precision, recall and F1 of each label, [L] each."""
+    right_L = np.diagonal(confusion_LL)
+    true_L, predicted_L = confusion_LL.sum(axis=1), confusion_LL.sum(axis=0)
+    return {
+        "precision": _ratio(right_L, predicted_L),
+        "recall": _ratio(right_L, true_L),
+        "f1": _ratio(2 * right_L, true_L + predicted_L),
+    }
+
+
+def row_losses(truth_N: Labels, probability_NL: Floats) -> Floats:
+    """Return the negative log-likelihood of each row's true label, in nats; their mean is the log loss."""
+    # scikit-learn's clipping: a mistake made with certainty costs 36 nats, not infinity.
+    least = np.finfo(np.float64).eps
+    losses_N: Floats = -np.log(np.clip(probability_NL[np.arange(len(truth_N)), truth_N], least, 1 - least))
+    return losses_N
+
+
+def score(truth_N: Labels, probability_NL: Floats) -> dict[str, float]:
+    """Return all figures of a classifier's probabilities, whose rows sum to 1.
+
+    `roc_auc` is there for two labels, the second being the positive one, when rows of both are there.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    labels = probability_NL.shape[1]
+    confusion_1LL = confusion_matrix(truth_N, probability_NL.argmax(axis=1), labels)[None]
+    figures = {name: float(values_1[0]) for name, values_1 in of_confusion(confusion_1LL).items()}
+    figures["log_loss"] = float(row_losses(truth_N, probability_NL).mean())
+    if labels == 2 and 0 < truth_N.sum() < len(truth_N):
+        figures["roc_auc"] = float(roc_auc_score(truth_N, probability_NL[:, 1]))
+    return {name: round(value, DECIMALS) for name, value in figures.items()}
+
+
+def _ratio(part: NDArray[Any], whole: NDArray[Any]) -> Floats:
+    ratio: Floats = np.divide(part, whole, out=np.zeros(whole.shape), where=whole > 0)
+    return ratio

@@ -1,0 +1,198 @@
+"""The report as one self-contained HTML page: text, tables, inline SVG and CSS, and not one request to anywhere.
+
+Needs jinja2 alone, so the page is drawn again in milliseconds where the verdict is found.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from modelmill.evaluation.checks import BASELINE_WORDS, LOWER_IS_BETTER, METRIC_WORDS, figures_apart
+from modelmill.evaluation.document import Report
+from modelmill.evaluation.intervals import wilson
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+_HEADLINES = {
+    "promote": ("Promote", "promote", "✓"),
+    "hold": ("Hold", "hold", "✗"),
+    "undecided": ("Undecided", "undecided", "?"),
+}
+# In the order in which the page lists them.
+_ROW_WORDS = {
+    "test": "This model",
+    "from_scratch": "From random weights",
+    "tfidf": "tf-idf + logistic regression",
+    "majority": "Majority class",
+}
+_KEY_FIGURES = ("accuracy", "balanced_accuracy", "f1_macro", "log_loss", "roc_auc")
+_SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """One line of the comparison: the model, a baseline, or the same fine-tune from random weights."""
+
+    key: str
+    name: str
+    metrics: Mapping[str, float]
+    low: float
+    high: float
+    """Wilson's 95 % interval of the accuracy."""
+    difference: float | None
+    """The model's accuracy less this one's; none for the model itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alert:
+    """A thing that must not be overlooked."""
+
+    title: str
+    text: str
+
+
+def render(report: Report | Mapping[str, Any]) -> str:
+    """Return the page of a report, or of its parsed JSON.
+
+    Raises:
+        ModelmillError: the JSON is no report.
+    """
+    document = report if isinstance(report, Report) else Report.read(report)
+    return (
+        _environment()
+        .get_template("report.html")
+        .render(
+            report=document,
+            headline=_headline(document),
+            reasons=_reasons(document),
+            alerts=_alerts(document),
+            contenders=_contenders(document),
+            metric_names=[name for name in METRIC_WORDS if name in document.metrics["test"]],
+            key_figures=[name for name in _KEY_FIGURES if name in document.metrics["test"]],
+            pretraining=_pretraining(document),
+            splits=sorted(document.data.splits.items(), key=lambda item: _SPLITS.index(item[0]))
+            if document.data
+            else (),
+            training={step: dict(_flat(facts)) for step, facts in document.training.items()},
+            lineage=dict(_flat({"model": document.model, "measured_on": document.dataset, **document.lineage})),
+        )
+    )
+
+
+def _environment() -> "Environment":
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    from modelmill.evaluation import plots
+
+    environment = Environment(
+        loader=PackageLoader("modelmill", "evaluation"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(figure="{:.3f}".format, count="{:,}".format, signed=_signed, fact=_fact)
+    environment.globals.update(plots=plots, metric_words=METRIC_WORDS, lower_is_better=LOWER_IS_BETTER, zip=zip)
+    return environment
+
+
+def _headline(report: Report) -> tuple[str, str, str]:
+    """The word, the class of its colour, and its mark."""
+    return _HEADLINES[report.verdict.decision] if report.verdict else ("Evaluated", "undecided", "●")
+
+
+def _reasons(report: Report) -> list[tuple[str, str]]:
+    """Sentences, each with `passed`, `failed` or nothing."""
+    outcome = {check.sentence: "passed" if check.passed else "failed" for check in report.checks}
+    sentences = report.verdict.reasons if report.verdict else tuple(outcome)
+    return [(outcome.get(sentence, ""), sentence) for sentence in sentences]
+
+
+def _alerts(report: Report) -> list[Alert]:
+    ours = report.metrics["test"]["accuracy"]
+    advice = {
+        "tfidf": "It trains in seconds and needs no GPU to serve. Consider a stronger base model, more epochs or more "
+        "labelled rows, or take the baseline.",
+        "majority": "Always giving the most frequent label is as good: the model has learned nothing of use. Check the "
+        "labels, the text column and the learning rate.",
+    }
+    alerts = []
+    for name, text in advice.items():
+        if name in report.metrics and report.metrics[name]["accuracy"] >= ours:
+            theirs, mine = figures_apart(report.metrics[name]["accuracy"], ours)
+            word = BASELINE_WORDS[name]
+            word = word[0].upper() + word[1:]
+            title = f"{word} is as good: accuracy {mine} both" if theirs == mine else ""
+            alerts.append(Alert(title=title or f"{word} is better: accuracy {theirs} against {mine}", text=text))
+    return alerts
+
+
+def _contenders(report: Report) -> list[Contender]:
+    ours = report.metrics["test"]["accuracy"]
+    found = []
+    measured = {**report.metrics, **report.comparisons}
+    for key, metrics in sorted(measured.items(), key=lambda item: list(_ROW_WORDS).index(item[0])):
+        low, high = wilson(round(metrics["accuracy"] * report.test_rows), report.test_rows)
+        found.append(
+            Contender(
+                key=key,
+                name=_ROW_WORDS[key],
+                metrics=metrics,
+                low=low,
+                high=high,
+                difference=None if key == "test" else ours - metrics["accuracy"],
+            )
+        )
+    return found
+
+
+def _pretraining(report: Report) -> str:
+    """One sentence on what the pretrained weights are worth, where the comparison was made."""
+    if "from_scratch" not in report.comparisons:
+        return ""
+    ours, theirs = report.metrics["test"]["accuracy"], report.comparisons["from_scratch"]["accuracy"]
+    with_text, without_text = figures_apart(ours, theirs)
+    if ours == theirs:
+        return f"Pretraining makes no difference: accuracy {with_text} with and without it."
+    verb = "helps" if ours > theirs else "hurts"
+    figures = f"accuracy {with_text} with it, {without_text} without ({_signed(ours - theirs)})"
+    if abs(ours - theirs) <= _luck(ours, theirs, report.test_rows):
+        maybe = f"seems to {verb.removesuffix('s')}"
+        return f"Pretraining {maybe}: {figures}, which on {report.test_rows:,} rows may be luck."
+    return f"Pretraining {verb}: {figures}."
+
+
+def _luck(one: float, other: float, rows: int) -> float:
+    """How far apart two equal models' accuracies may be by chance, at 95 %, as if their errors had nothing in common.
+
+    Errors on the same rows do, so what is farther apart is surely a difference.
+    """
+    return 1.96 * math.sqrt((one * (1 - one) + other * (1 - other)) / rows)
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield nested facts one by one, their names joined with ` › `."""
+    for name, fact in value.items():
+        words = prefix + str(name).replace("_", " ")
+        if isinstance(fact, Mapping):
+            yield from _flat(fact, f"{words} › ")
+        else:
+            yield words, fact
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}".replace("-", "−") if abs(value) >= 0.0005 else "0.000"
+
+
+def _fact(value: Any) -> str:
+    if value is None or value in ("", [], {}):
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.1f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return ", ".join(map(_fact, value)) if isinstance(value, list) else str(value)

@@ -1,0 +1,75 @@
+"""What a step tells its parent while it runs: JSON lines in the file named by MODELMILL_EVENTS.
+
+Kinds: `started` (pid), `progress` (what, done, total, unit), `figures` (values, at), and last `done` (summary) or
+`failed` (exit_code, message). Every line carries `step` and `time` (seconds since the epoch).
+"""
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+EVENTS_VARIABLE = "MODELMILL_EVENTS"
+
+# 5 a second is as often as a terminal is drawn.
+_PROGRESS_SECONDS = 0.2
+
+
+@dataclass
+class Events:
+    """Appends one step's events to a file, each line in one write; without a file it keeps silent."""
+
+    step: str
+    path: Path | None
+    _last_progress: float = field(default=0.0, repr=False)
+    _last_what: str = field(default="", repr=False)
+
+    @classmethod
+    def from_environment(cls, step: str) -> "Events":
+        """Return the events of a step, going to the file that the environment names, if any."""
+        path = os.environ.get(EVENTS_VARIABLE)
+        return cls(step=step, path=Path(path) if path else None)
+
+    def emit(self, kind: str, **values: Any) -> None:
+        """Append one event."""
+        if self.path is None:
+            return
+        line = json.dumps({"step": self.step, "kind": kind, "time": time.time(), **values}) + "\n"
+        # O_APPEND with one write: lines of two processes never mix.
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            os.write(descriptor, line.encode())
+        finally:
+            os.close(descriptor)
+
+    def progress(self, what: str, done: int, total: int | None, unit: str) -> None:
+        """Say how far a piece of work is; the first, the last and at most five lines a second are written."""
+        now = time.monotonic()
+        final = total is not None and done >= total
+        if what == self._last_what and not final and now - self._last_progress < _PROGRESS_SECONDS:
+            return
+        self._last_what, self._last_progress = what, now
+        self.emit("progress", what=what, done=done, total=total, unit=unit)
+
+
+@dataclass
+class EventReader:
+    """Reads events as they are appended, one whole line at a time."""
+
+    path: Path
+    _offset: int = field(default=0, repr=False)
+
+    def new(self) -> Iterator[dict[str, Any]]:
+        """Yield the events that came since the last call; an unfinished last line waits for its end."""
+        if not self.path.exists():
+            return
+        with self.path.open("rb") as file:
+            file.seek(self._offset)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                self._offset += len(line)
+                yield json.loads(line)

@@ -1,0 +1,151 @@
+"""Build, load and save the text models: BERT encoders with a masked-language-model head or a classifier on top."""
+
+# B batch, T tokens, D width, M masked positions, V vocabulary, C classes
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from safetensors import SafetensorError
+from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification, BertModel
+
+from modelmill.errors import UserError
+from modelmill.models.architecture import Architecture
+
+# What a model may lack when it starts from an encoder: the parts on top of it.
+_HEADS = ("cls.", "classifier.", "bert.pooler.")
+_POOLER = ("bert.pooler.", "pooler.")
+
+
+def new_config(architecture: Architecture, vocabulary: int, max_tokens: int, pad: int) -> BertConfig:
+    """Return the configuration of a model with random weights."""
+    return BertConfig(
+        vocab_size=vocabulary,
+        hidden_size=architecture.width,
+        num_hidden_layers=architecture.layers,
+        num_attention_heads=architecture.heads,
+        intermediate_size=architecture.feed_forward or 4 * architecture.width,
+        max_position_embeddings=max_tokens,
+        pad_token_id=pad,
+    )
+
+
+def load_config(folder: Path, vocabulary: int, max_tokens: int) -> BertConfig:
+    """Return the configuration of a model's folder, checked against the data.
+
+    Raises:
+        UserError: it is not of the BERT family, has another vocabulary than the data, or shorter rows.
+    """
+    with _quiet(), _readable(folder):
+        config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+    if config.model_type != "bert":
+        raise UserError(f"{folder}: a model of the family {config.model_type!r}; only 'bert' can be trained on")
+    if config.vocab_size < vocabulary:
+        raise UserError(
+            f"{folder}: its vocabulary has {config.vocab_size} tokens and the data's has {vocabulary}; leave "
+            "preprocess.tokenizer out, so that the data get this model's tokenizer"
+        )
+    if config.max_position_embeddings < max_tokens:
+        raise UserError(
+            f"{folder}: reads at most {config.max_position_embeddings} tokens and rows have up to {max_tokens}; lower "
+            "preprocess.max_tokens"
+        )
+    return config
+
+
+def masked_lm(start: Path | BertConfig) -> BertForMaskedLM:
+    """Return a masked language model: a folder's weights with what they lack at random, or all at random.
+
+    A pooler in the folder is kept with the encoder, for the classifier that will come on top of it.
+
+    Raises:
+        UserError: the folder holds no weights of such an encoder.
+    """
+    if isinstance(start, BertConfig):
+        model = BertForMaskedLM._from_config(start, attn_implementation="sdpa")
+    else:
+        model, unexpected = _load(BertForMaskedLM, start, _HEADS)
+        if any(name.startswith(_POOLER) for name in unexpected):
+            model.bert.pooler = _load(BertModel, start, _HEADS)[0].pooler
+    return model
+
+
+def classifier(start: Path | BertConfig, labels: Sequence[str]) -> BertForSequenceClassification:
+    """Return a classifier over labels: a folder's encoder, or a random one, under a new dense layer.
+
+    Raises:
+        UserError: the folder holds no weights of such an encoder.
+    """
+    names: dict[str, Any] = {
+        "id2label": dict(enumerate(labels)),
+        "label2id": {name: i for i, name in enumerate(labels)},
+    }
+    if isinstance(start, BertConfig):
+        start.update({**names, "num_labels": len(labels)})
+        return BertForSequenceClassification._from_config(start, attn_implementation="sdpa")
+    return _load(BertForSequenceClassification, start, _HEADS, num_labels=len(labels), **names)[0]
+
+
+def load_classifier(folder: Path) -> BertForSequenceClassification:
+    """Return the classifier that a folder holds, whole.
+
+    Raises:
+        UserError: the folder holds no such model, or not all of its weights.
+    """
+    return _load(BertForSequenceClassification, folder, ())[0]
+
+
+def save(model: transformers.PreTrainedModel, folder: Path) -> None:
+    """Write config.json and model.safetensors, which `AutoModel*.from_pretrained` opens."""
+    with _quiet():
+        model.save_pretrained(folder)
+
+
+def _load(model_class: Any, folder: Path, new: tuple[str, ...], **changes: Any) -> tuple[Any, list[str]]:
+    """Return a model and the names of weights in the folder that it has no use for; `new` parts may be missing."""
+    with _quiet(), _readable(folder):
+        model, report = model_class.from_pretrained(
+            folder,
+            local_files_only=True,
+            use_safetensors=True,
+            # Without it weights stay in the precision that they were saved in.
+            dtype=torch.float32,
+            attn_implementation="sdpa",
+            output_loading_info=True,
+            # A head for other labels is replaced, as a missing one is.
+            ignore_mismatched_sizes=True,
+            **changes,
+        )
+    absent = [*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])]
+    absent = sorted(name for name in absent if not name.startswith(new))
+    if absent:
+        raise UserError(f"{folder}: {len(absent)} weights are missing or of another shape, the first is {absent[0]}")
+    return model, list(report["unexpected_keys"])
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers from drawing bars, and from reporting heads that are new, as they should be."""
+    verbosity = transformers.logging.get_verbosity()
+    bars = transformers.utils.logging.is_progress_bar_enabled()
+    transformers.logging.set_verbosity(logging.ERROR)
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers.logging.set_verbosity(verbosity)
+        if bars:
+            transformers.utils.logging.enable_progress_bar()
+
+
+@contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"{folder}: no model that transformers can load: {first}") from error

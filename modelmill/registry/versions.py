@@ -1,0 +1,195 @@
+"""Model versions in the MLflow registry: the same content is one version, and aliases say what a version is for."""
+
+import logging
+import shutil
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from modelmill.errors import ModelmillError, UserError
+from modelmill.home import tracking_uri
+from modelmill.models.folder import MODEL_FILE
+from modelmill.tracking import mlflow_client
+
+log = logging.getLogger(__name__)
+
+MODEL_TAG = "modelmill.model"
+"""A version's tag that holds the model's address in the store; what makes registering idempotent."""
+CHAMPION = "champion"
+CHALLENGER = "challenger"
+_PACKAGE = Path(__file__).resolve().parent.parent
+# What loading and answering needs; register itself has no torch.
+_SERVING = ("mlflow", "numpy", "pandas", "pydantic", "safetensors", "tokenizers", "torch", "transformers")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registry:
+    """The versions of one registered model."""
+
+    client: Any
+    name: str
+
+    def find(self, model: str) -> str | None:
+        """Return the version whose content is a model's address, or None."""
+        found = self.client.search_model_versions(f"name = '{self.name}' and tags.`{MODEL_TAG}` = '{model}'")
+        return str(max(int(version.version) for version in found)) if found else None
+
+    def alias(self, alias: str) -> str | None:
+        """Return the version that an alias stands at, or None."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return str(self.client.get_model_version_by_alias(self.name, alias).version)
+        except MlflowException as error:
+            if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
+                return None
+            raise
+
+    def set_alias(self, alias: str, version: str) -> None:
+        """Let an alias stand at a version."""
+        if self.alias(alias) != version:
+            self.client.set_registered_model_alias(self.name, alias, version)
+
+    def aliases(self, version: str) -> tuple[str, ...]:
+        """Return the aliases that stand at a version, sorted."""
+        standing = self.client.get_registered_model(self.name).aliases
+        return tuple(sorted(alias for alias, at in standing.items() if str(at) == version))
+
+    def add(self, model: str, folder: Path, *, run: str, example: str, tags: Mapping[str, str]) -> str:
+        """Make a version of a model's folder, with signature and input example, and return its number.
+
+        The version appears last, so one that can be seen is whole.
+
+        Raises:
+            MlflowException: MLflow refuses it; what was made so far is marked as failed there.
+        """
+        import mlflow
+        from mlflow.entities import LoggedModelOutput, LoggedModelStatus
+
+        mlflow.set_tracking_uri(tracking_uri())
+        mlflow.set_registry_uri(tracking_uri())
+        experiment = self.client.get_run(run).info.experiment_id
+        logged = self.client.create_logged_model(experiment, name=self.name, source_run_id=run, model_type="modelmill")
+        try:
+            packed = folder.with_name(f"{folder.name}-mlflow")
+            _pack(packed, folder, logged=logged, run=run, example=example)
+            self.client.log_model_artifacts(logged.model_id, str(packed))
+        except BaseException:
+            self.client.finalize_logged_model(logged.model_id, LoggedModelStatus.FAILED)
+            raise
+        self.client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
+        self.client.log_outputs(run, models=[LoggedModelOutput(logged.model_id, 0)])
+        uri = f"models:/{logged.model_id}"
+        return str(mlflow.register_model(uri, self.name, tags={MODEL_TAG: model, **tags}).version)
+
+
+def _pack(packed: Path, folder: Path, *, logged: Any, run: str, example: str) -> None:
+    """Write the folder that MLflow loads and serves.
+
+    `mlflow.pyfunc.log_model` would do this too, but would also try the input example, which loads the weights: there is
+    no torch where models are registered.
+    """
+    import mlflow
+    import pandas as pd
+
+    described = mlflow.models.Model(
+        artifact_path=logged.artifact_location,
+        model_uuid=logged.model_id,
+        model_id=logged.model_id,
+        run_id=run,
+        metadata={"modelmill": (folder / MODEL_FILE).read_text()},
+    )
+    with warnings.catch_warnings():
+        # Its dealings with pandas are its own.
+        warnings.simplefilter("ignore")
+        mlflow.pyfunc.save_model(
+            str(packed),
+            mlflow_model=described,
+            python_model=str(_PACKAGE / "models" / "serve.py"),
+            artifacts={"model": str(folder)},
+            code_paths=[str(_PACKAGE)],
+            signature=_signature(),
+            input_example=pd.DataFrame({"text": [example]}),
+            pip_requirements=_requirements(),
+        )
+    for cache in packed.rglob("__pycache__"):
+        shutil.rmtree(cache)
+
+
+def _signature() -> Any:
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema
+    from mlflow.types.schema import Map
+
+    outputs = [
+        ColSpec(DataType.string, "label"),
+        ColSpec(DataType.double, "probability"),
+        ColSpec(Map(DataType.double), "probabilities"),
+    ]
+    return ModelSignature(inputs=Schema([ColSpec(DataType.string, "text")]), outputs=Schema(outputs))
+
+
+def _requirements() -> list[str]:
+    requirements = []
+    for name in _SERVING:
+        try:
+            requirements.append(f"{name}=={metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            log.warning("%s is not installed here, so the model's requirements name it without a version", name)
+            requirements.append(name)
+    return requirements
+
+
+def fetch(reference: str, folder: Path) -> Path:
+    """Fetch a registered version's model folder from MLflow: `name@alias`, `models:/name@alias` or `models:/name/3`.
+
+    Raises:
+        UserError: there is no such model, version or alias.
+        ModelmillError: MLflow does not answer.
+    """
+    from mlflow.exceptions import MlflowException
+
+    name, mark, alias = reference.removeprefix("models:/").partition("@")
+    client = mlflow_client()
+    try:
+        if not mark:
+            name, _, alias = name.partition("/")
+            version = client.get_model_version(name, alias)
+        else:
+            version = client.get_model_version_by_alias(name, alias)
+    except MlflowException as error:
+        if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
+            raise UserError(f"{reference}: {error.message}; {_known(client, name)}") from error
+        raise ModelmillError(f"{reference}: MLflow does not answer: {error.message}") from error
+    source = client.get_model_version_download_uri(name, version.version)
+    return _model_folder(_local(source, folder))
+
+
+def _local(source: str, folder: Path) -> Path:
+    """A version's files where they lie, or, if that is not on this machine, fetched into a folder."""
+    import mlflow
+
+    path = Path(source.removeprefix("file://"))
+    if path.is_dir():
+        return path
+    mlflow.set_tracking_uri(tracking_uri())
+    return Path(mlflow.artifacts.download_artifacts(artifact_uri=source, dst_path=str(folder)))
+
+
+def _model_folder(version: Path) -> Path:
+    folders = [path.parent for path in (version / "artifacts").glob("*/modelmill.json")]
+    if len(folders) != 1:
+        raise UserError(f"{version}: holds {len(folders)} models that modelmill made, 1 is needed")
+    return folders[0]
+
+
+def _known(client: Any, name: str) -> str:
+    models = {model.name: model.aliases for model in client.search_registered_models()}
+    if name in models:
+        return f"its aliases are {', '.join(sorted(models[name])) or 'none'}"
+    return (
+        f"registered are {', '.join(sorted(models)) or 'no models'} (MLFLOW_TRACKING_URI says which registry is asked)"
+    )

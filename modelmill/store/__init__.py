@@ -1,0 +1,246 @@
+"""The store: blobs by their sha256, and manifests that name blobs; nothing in it is ever overwritten.
+
+Blobs are put first and the manifest last, each by a conditional put, so a reader sees a whole thing or none.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from modelmill.digest import canonical_json, digest, sha256_hex
+from modelmill.errors import ModelmillError, UserError
+from modelmill.store.backend import Backend, NotFound, check_name, is_name
+from modelmill.store.local import LocalBackend
+
+__all__ = ["STORE_VARIABLE", "Blob", "NotFound", "Store", "open_store"]
+
+STORE_VARIABLE = "MODELMILL_STORE"
+EPOCH_KEY = "epoch.json"
+_SHA256 = re.compile("[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Blob:
+    """Bytes in the store, by the name that they give themselves."""
+
+    sha256: str
+    bytes: int
+
+
+class Store:
+    """Blobs and manifests in one place: a folder, or a prefix of an S3 bucket."""
+
+    def __init__(self, uri: str, backend: Backend) -> None:
+        self.uri = uri
+        self._backend = backend
+
+    def put_blob(self, data: bytes) -> Blob:
+        """Put bytes; bytes that are there already are not sent again.
+
+        Raises:
+            ModelmillError: the store holds another number of bytes under that name, or cannot be written.
+        """
+        return self._put(Blob(sha256_hex(data), len(data)), data)
+
+    def put_blob_file(self, path: Path) -> Blob:
+        """Put a file's bytes without holding them in memory; bytes that are there already are not sent again.
+
+        Raises:
+            ModelmillError: the store holds another number of bytes under that name, or cannot be written.
+        """
+        return self._put(Blob(_sha256_of_file(path), path.stat().st_size), path)
+
+    def get_blob(self, sha256: str) -> bytes:
+        """Return a blob's bytes.
+
+        Raises:
+            NotFound: there is no such blob.
+            ModelmillError: the bytes are not those that were put.
+        """
+        data = self._backend.get(_blob_key(sha256))
+        self._check_blob(sha256, sha256_hex(data), len(data))
+        return data
+
+    def fetch_blob(self, sha256: str, path: Path) -> None:
+        """Write a blob to a file, which appears whole and checked, or not at all.
+
+        Raises:
+            NotFound: there is no such blob.
+            ModelmillError: the bytes are not those that were put, or the file cannot be written.
+        """
+        part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._backend.fetch(_blob_key(sha256), part)
+            self._check_blob(sha256, _sha256_of_file(part), part.stat().st_size)
+            part.replace(path)
+        except OSError as error:
+            advice = "make room, or check its folder's owner and mode"
+            raise ModelmillError(f"{path}: cannot be written: {error.strerror or error}; {advice}") from error
+        finally:
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
+
+    def blob_file(self, sha256: str) -> Path | None:
+        """Return the file that holds a blob, checked, where the store is a folder; None where it is not.
+
+        Raises:
+            NotFound: there is no such blob.
+            ModelmillError: the bytes are not those that were put.
+        """
+        path = self._backend.file(_blob_key(sha256))
+        if path is not None:
+            size = self._backend.size(_blob_key(sha256))
+            self._check_blob(sha256, _sha256_of_file(path), size)
+        return path
+
+    def has_blob(self, sha256: str) -> bool:
+        """Return whether the store holds a blob."""
+        return self._backend.exists(_blob_key(sha256))
+
+    def put_manifest(self, key: str, value: Mapping[str, Any]) -> None:
+        """Put a manifest, such as 'datasets/<id>.json'; the same content already there is fine.
+
+        Raises:
+            ModelmillError: the key holds other content, or the store cannot be written.
+        """
+        data = canonical_json(value).encode()
+        if self._backend.put_if_absent(check_name(key), data):
+            return
+        there = self._backend.get(key)
+        if there != data:
+            ours, theirs = sha256_hex(data)[:12], sha256_hex(there)[:12]
+            raise ModelmillError(
+                f"{self.place(key)}: holds other content (sha256 {theirs}…, and {ours}… was to be put), and nothing is"
+                " overwritten; if it was changed by hand, delete it and run again"
+            )
+
+    def get_manifest(self, key: str) -> dict[str, Any]:
+        """Return a manifest.
+
+        Raises:
+            NotFound: there is no such manifest.
+            ModelmillError: it is not a JSON object.
+        """
+        return self._parsed(key, self._backend.get(check_name(key)))
+
+    def put_addressed(self, kind: str, value: Mapping[str, Any]) -> str:
+        """Put a manifest under the digest of its content; return its address, '<kind>/<digest>', without '.json'."""
+        address = f"{kind}/{digest(value)}"
+        self.put_manifest(f"{address}.json", value)
+        return address
+
+    def get_addressed(self, address: str) -> dict[str, Any]:
+        """Return the manifest at an address that `put_addressed` gave.
+
+        Raises:
+            NotFound: there is no such manifest.
+            ModelmillError: its content is not what the address says.
+        """
+        key, wanted = f"{check_name(address)}.json", address.rpartition("/")[2]
+        data = self._backend.get(key)
+        if sha256_hex(data) != wanted:
+            raise self._changed(key, f"sha256 {wanted}", f"{sha256_hex(data)} ({len(data)} bytes)")
+        return self._parsed(key, data)
+
+    def has_manifest(self, key: str) -> bool:
+        """Return whether the store holds a manifest."""
+        return self._backend.exists(check_name(key))
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """Yield the keys that start with a prefix, sorted."""
+        if prefix:
+            check_name(prefix.rstrip("/"))
+        yield from sorted(self._backend.keys(prefix))
+
+    def epoch(self) -> str:
+        """Return the store's random mark, made once: what was cached against another mark no longer holds."""
+        if not self.has_manifest(EPOCH_KEY):
+            self._backend.put_if_absent(EPOCH_KEY, canonical_json({"epoch": uuid.uuid4().hex}).encode())
+        epoch = self.get_manifest(EPOCH_KEY).get("epoch")
+        if not isinstance(epoch, str) or not epoch:
+            raise ModelmillError(f"{self.place(EPOCH_KEY)}: holds no epoch; delete it and run again")
+        return epoch
+
+    def place(self, key: str) -> str:
+        """Return where a key lies, as a person would look for it."""
+        return f"{self.uri}/{key}"
+
+    def _put(self, blob: Blob, data: bytes | Path) -> Blob:
+        key = _blob_key(blob.sha256)
+        if not self._backend.exists(key) and self._backend.put_if_absent(key, data):
+            return blob
+        size = self._backend.size(key)
+        if size != blob.bytes:
+            raise self._changed(key, f"{blob.bytes} bytes", f"{size} bytes")
+        return blob
+
+    def _check_blob(self, wanted: str, found: str, size: int) -> None:
+        if found != wanted:
+            raise self._changed(_blob_key(wanted), f"sha256 {wanted}", f"{found} ({size} bytes)")
+
+    def _parsed(self, key: str, data: bytes) -> dict[str, Any]:
+        try:
+            value = json.loads(data)
+        except ValueError as error:
+            raise self._changed(key, "a JSON object", f"{len(data)} bytes that do not parse: {error}") from error
+        if not isinstance(value, dict):
+            raise self._changed(key, "a JSON object", type(value).__name__)
+        return value
+
+    def _changed(self, key: str, wanted: str, found: str) -> ModelmillError:
+        return ModelmillError(f"{self.place(key)}: was changed: should be {wanted}, is {found}; {self._way_out()}")
+
+    def _way_out(self) -> str:
+        # A new epoch makes every step a miss of the cache, so that what was deleted is made again.
+        return f"delete it and {self.place(EPOCH_KEY)}, and run again: what is missing is made anew"
+
+
+def open_store(uri: str | None = None) -> Store:
+    """Return the store at 's3://bucket/prefix' or in a folder.
+
+    Without a URI: what MODELMILL_STORE says, else `.modelmill/store` under the current folder. Nothing is made or
+    asked until the first use.
+
+    Raises:
+        UserError: the URI names neither, or carries credentials.
+    """
+    uri = uri or os.environ.get(STORE_VARIABLE) or ".modelmill/store"
+    if "://" not in uri:
+        root = Path(uri).expanduser().absolute()
+        if root.exists() and not root.is_dir():
+            raise UserError(f"{root}: the store must be a folder, and this is a file; correct {STORE_VARIABLE}")
+        return Store(str(root), LocalBackend(root))
+    parts = urlsplit(uri)
+    # Never echoed: what is wrong with the URI may be a secret in it.
+    if "@" in uri or parts.query or parts.fragment:
+        raise UserError(
+            "the store's URI carries credentials or options; write s3://bucket/prefix and set AWS_* for them"
+        )
+    if parts.scheme != "s3" or not parts.netloc:
+        raise UserError(f"{uri}: not a store; write s3://bucket/prefix or a folder")
+    from modelmill.store.s3 import S3Backend
+
+    prefix = parts.path.strip("/")
+    if prefix and not is_name(prefix):
+        raise UserError(f"{uri}: {prefix!r} cannot be a prefix; use plain ASCII characters between single slashes")
+    return Store(f"s3://{parts.netloc}/{prefix}".rstrip("/"), S3Backend(parts.netloc, prefix))
+
+
+def _blob_key(sha256: str) -> str:
+    if not _SHA256.fullmatch(sha256):
+        raise ModelmillError(f"{sha256!r} is not a sha256 of 64 hexadecimal digits")
+    return f"blobs/{sha256}"
+
+
+def _sha256_of_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,72 @@
+"""Brings a text into the one form in which it is compared, learned from and predicted on."""
+
+import re
+import unicodedata
+
+from modelmill.markup import html_to_text
+
+# All that no reader sees: controls, soft hyphen, zero-width characters and marks of direction, byte order marks,
+# annotation anchors and noncharacters. White space and the two joiners are dealt with below.
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f"
+    "\ufdd0-\ufdef\ufeff\ufff9-\ufffb\ufffe\uffff]+"
+)
+# The zero-width joiners shape words of Arabic, Persian and Indic scripts and join emoji; beside Latin, Greek, Cyrillic
+# or Hebrew letters (all below U+0600), a space or each other (U+2000 to U+206F) they only make equal words unequal.
+_JOINERS = re.compile("(?<![\u0600-\u167f\u1681-\u1fff\u2070-\u2fff\u3001-\U0010ffff])[\u200c\u200d]+")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_LINE_END = re.compile("\r\n|[\r\v\f\x85\u2028\u2029]")
+_SPACES = re.compile(r"[^\S\n]+")
+_AROUND_LINE_END = re.compile(r" ?\n ?")
+_BLANK_LINES = re.compile(r"\n{3,}")
+_MARKUP = re.compile("[<&]")
+_NO_MARKUP = str.maketrans("<&", "  ")
+# "&amp;lt;b&amp;gt;" takes three rounds; what is nested deeper was made to be.
+_ROUNDS = 8
+
+
+def clean(text: str) -> str:
+    """Return a text in Unicode NFC without markup, unseen characters and needless white space.
+
+    White space within a line becomes one space, lines are trimmed, a line break stays one, and any number of blank
+    lines becomes one. Cleaning a clean text changes nothing, and no text raises an error. Half a surrogate pair
+    becomes U+FFFD.
+    """
+    if _is_plain(text):
+        return text
+    text = _normal(text)
+    for _ in range(_ROUNDS):
+        if not _MARKUP.search(text):
+            return text
+        # An entity resolved may bring another one, or a character that is unseen or joins its neighbour.
+        again = _normal(html_to_text(text))
+        if again == text:
+            return text
+        text = again
+    return _normal(text.translate(_NO_MARKUP))
+
+
+def _is_plain(text: str) -> bool:
+    """Return whether there is nothing to clean, by checks that run at the speed of C; most short English texts pass."""
+    return (
+        text.isascii()
+        and text.isprintable()
+        and "  " not in text
+        and "<" not in text
+        and "&" not in text
+        and text[:1] != " "
+        and text[-1:] != " "
+    )
+
+
+def _normal(text: str) -> str:
+    text = _UNSEEN.sub("", text)
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", _SURROGATE.sub("\ufffd", text))
+        if _JOINERS.search(text):
+            # What stood apart now stands side by side, and may compose.
+            text = unicodedata.normalize("NFC", _JOINERS.sub("", text))
+    text = _SPACES.sub(" ", _LINE_END.sub("\n", text))
+    if "\n" in text:
+        text = _BLANK_LINES.sub("\n\n", _AROUND_LINE_END.sub("\n", text))
+    return text.strip(" \n")

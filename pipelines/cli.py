@@ -1,0 +1,193 @@
+"""The command line. Heavy imports come where they are used: `modelmill --help` answers at once."""
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from modelmill.errors import ModelmillError, UserError
+from modelmill.home import be_private, share_cores
+
+if TYPE_CHECKING:
+    from pipelines.recipe import Recipe
+
+app = typer.Typer(
+    name="modelmill",
+    help="From raw data to a promoted model: one recipe, six steps, one Kubeflow Pipelines graph.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe's YAML file.", show_default=False)]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, as in finetune.lr=1e-4.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+def main() -> None:
+    """Run the command line and exit: 0 done, 1 failed, 2 the user's input is wrong."""
+    be_private()
+    share_cores()
+    try:
+        code = app(standalone_mode=False)
+    except ModelmillError as error:
+        _say_error(str(error), error.exit_code)
+        code = error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        _say_error("stopped", 1)
+        code = 1
+    except Exception as error:
+        if not hasattr(error, "format_message"):
+            raise
+        # click's own complaint about the command line
+        _say_error(error.format_message(), UserError.exit_code)
+        code = UserError.exit_code
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _say_error(message: str, exit_code: int) -> None:
+    if "--json" in sys.argv:
+        typer.echo(json.dumps({"error": message, "exit_code": exit_code}))
+    else:
+        typer.secho("error: ", fg="red", bold=True, nl=False, err=True)
+        typer.echo(message, err=True)
+
+
+@app.command()
+def validate(recipe: RecipePath, overrides: Overrides = None, as_json: Json = False) -> None:
+    """Check a recipe offline: every error with file, line and the nearest right word."""
+    from pipelines.steps import step_names
+
+    checked = _load(recipe, overrides, look=True)
+    steps = step_names(checked)
+    _say(
+        as_json,
+        {"recipe": checked.name, "valid": True, "digest": checked.digest, "steps": steps},
+        lambda: f"{recipe}: right. {checked.name}: {' → '.join(steps)}",
+    )
+
+
+@app.command()
+def schema(as_json: Json = False) -> None:  # noqa: ARG001 - the schema is JSON in any case
+    """Print the JSON Schema of recipes, for editors."""
+    from pipelines.recipe import schema as recipe_schema
+
+    typer.echo(json.dumps(recipe_schema(), indent=1))
+
+
+@app.command()
+def run(
+    recipe: RecipePath,
+    overrides: Overrides = None,
+    until: Annotated[str, typer.Option(metavar="STAGE", help="Stop after this stage.")] = "register",
+    as_json: Json = False,
+) -> None:
+    """Run a recipe here: each step a process, finished steps answered from the cache."""
+    import time
+    from typing import get_args
+
+    from rich.console import Console
+
+    from pipelines import run as running
+    from pipelines.result import keep, show
+    from pipelines.steps import Stage, nearest_stage
+    from pipelines.view import View
+
+    stage = nearest_stage(until)
+    assert stage in get_args(Stage)
+    started = running.new_run(_load(recipe, overrides, look=True), stage)
+    console = Console(stderr=as_json)
+    began = time.time()
+    try:
+        with View(console) as view:
+            running.execute(started, view)
+    except ModelmillError:
+        result = keep(started, time.time() - began)
+        show(started, result, console)
+        console.print(f"\nlogs      {started.folder}", style="dim", soft_wrap=True)
+        if as_json:
+            typer.echo(json.dumps(result))
+        raise
+    result = keep(started, time.time() - began)
+    if as_json:
+        typer.echo(json.dumps(result))
+    else:
+        show(started, result, console)
+
+
+@app.command("compile")
+def compile_recipe(
+    recipe: RecipePath,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Where the YAML goes.")],
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Write the Kubeflow Pipelines YAML of a recipe."""
+    checked = _load(recipe, overrides)
+    from kfp.compiler import Compiler
+
+    from pipelines.graph import build
+
+    if output.suffix not in {".yaml", ".yml", ".json"}:
+        raise UserError(f"{output}: wants a name that ends in .yaml or .json")
+    if not output.parent.is_dir():
+        raise UserError(f"{output}: there is no folder {output.parent}")
+    Compiler().compile(build(checked), str(output))
+    _say(as_json, {"recipe": checked.name, "output": str(output)}, lambda: f"{output}: {checked.name}")
+
+
+@app.command()
+def predict(
+    model: Annotated[str, typer.Argument(help="NAME@ALIAS, models:/NAME@ALIAS, models/<address> or a folder.")],
+    text: Annotated[
+        list[str] | None, typer.Argument(help="Texts to label; without any, standard input, a line each.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Label raw text with a registered model."""
+    from pipelines.predict import predict_texts
+
+    texts = text if text else [line.rstrip("\n") for line in sys.stdin]
+    predictions = predict_texts(model, texts)
+    _say(as_json, {"model": model, "predictions": predictions}, lambda: "\n".join(map(_prediction, predictions)))
+
+
+@app.command()
+def init(
+    data: Annotated[
+        str | None, typer.Argument(help="A CSV, JSON Lines, Parquet or text file, or a folder of them.")
+    ] = None,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE")] = Path("recipe.yaml"),
+    name: Annotated[str | None, typer.Option(help="Name of recipe and model.")] = None,
+    text: Annotated[str | None, typer.Option(help="Column that holds the text.")] = None,
+    label: Annotated[str | None, typer.Option(help="Column that holds the label.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write a commented recipe for your own data."""
+    from pipelines.init import write_recipe
+
+    written = write_recipe(data, output, name=name, text=text, label=label, ask=sys.stdin.isatty() and not as_json)
+    _say(as_json, {"recipe": str(output), **written}, lambda: f"{output} written; next: modelmill run {output}")
+
+
+def _load(path: Path, overrides: Sequence[str] | None, *, look: bool = False) -> "Recipe":
+    from pipelines.recipe import load
+
+    if not path.is_file():
+        raise UserError(f"{path}: there is no such recipe; `modelmill init` writes one")
+    return load(path, overrides or (), look=look)
+
+
+def _say(as_json: bool, value: dict[str, Any], text: Callable[[], str]) -> None:
+    typer.echo(json.dumps(value, ensure_ascii=False) if as_json else text())
+
+
+def _prediction(prediction: dict[str, Any]) -> str:
+    others = ", ".join(f"{label} {share:.3f}" for label, share in prediction["probabilities"].items())
+    return f"{prediction['label']}  {prediction['probability']:.3f}  ({others})  {prediction['text']}"

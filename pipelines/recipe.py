@@ -1,0 +1,154 @@
+"""The recipe: one typed section per stage, every error with its file, its line and the nearest right word."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from components.evaluate.settings import Evaluate
+from components.finetune.settings import Finetune
+from components.ingest.settings import Ingest
+from components.preprocess.settings import Preprocess
+from components.pretrain.settings import Pretrain
+from components.register.settings import Register
+from modelmill.digest import digest
+from modelmill.errors import UserError
+from modelmill.settings import Section, Task
+from modelmill.sources import check_there
+from pipelines.document import Document, Key, override, read
+from pipelines.messages import messages
+
+
+class Recipe(Section):
+    """What to learn from which data. It names no host: where things run is said elsewhere."""
+
+    version: Literal[1] = 1
+    """Version of this format."""
+    name: str = Field(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", max_length=63)
+    """Name of the pipeline and its runs: lower-case letters, digits and '-'."""
+    task: Task
+    """What is learned."""
+    ingest: Ingest
+    """Raw data to clean, deduplicated, split Parquet."""
+    preprocess: Preprocess = Preprocess()
+    """Text to tokens."""
+    pretrain: Pretrain | None = None
+    """Training on unlabelled text; left out, fine-tuning starts from `finetune.base`, or from random weights."""
+    finetune: Finetune = Finetune()
+    """Training on the labelled rows."""
+    evaluate: Evaluate = Evaluate()
+    """Measuring on the held-out test rows."""
+    registration: Register = Field(alias="register")
+    """The model's place in the registry."""
+
+    @model_validator(mode="after")
+    def _sections_agree(self) -> "Recipe":
+        if not self.ingest.labelled:
+            raise ValueError(f"ingest.labelled: missing; {self.task} learns from labelled rows")
+        if self.pretrain is not None and not self.ingest.corpus:
+            raise ValueError(
+                "pretrain: there is no ingest.corpus to train on; name one ({labelled: train}: the training rows' text)"
+            )
+        if self.pretrain is not None and self.finetune.base is not None:
+            raise ValueError(
+                "finetune.base: contradicts pretrain, whose weights fine-tuning starts from; leave one of them out"
+            )
+        if self.base is not None and self.preprocess.tokenizer is not None:
+            raise ValueError(
+                "preprocess.tokenizer: contradicts the base model, which brings its own; leave one of them out"
+            )
+        if "from_scratch" in self.evaluate.compare and self.base is None and self.pretrain is None:
+            raise ValueError(
+                "evaluate.compare: from_scratch compares with random weights, and this recipe starts from nothing else"
+            )
+        return self
+
+    @property
+    def base(self) -> str | None:
+        """The URI of the base model that training starts from, if any."""
+        return self.pretrain.base if self.pretrain is not None else self.finetune.base
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the whole recipe with its defaults, as 64 hexadecimal digits."""
+        return digest(self.as_data())
+
+    def as_data(self) -> dict[str, Any]:
+        """Return the recipe as plain data, defaults included, that `Recipe` reads again."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+def load(path: Path, overrides: Sequence[str] = (), *, look: bool = False) -> Recipe:
+    """Read, override and check a recipe; nothing is fetched and nothing runs.
+
+    With `look`, files and packages of this machine that it names must be there; their content is not read.
+
+    Raises:
+        UserError: with every error that was found, a line each: file, line, key, what is wrong, the nearest right word.
+    """
+    document = read(path)
+    for setting in overrides:
+        override(document, setting)
+    _resolve_relative_paths(document)
+    try:
+        recipe = Recipe.model_validate_json(json.dumps(document.data))
+    except ValidationError as error:
+        raise UserError("\n".join(messages(Recipe, document, error))) from error
+    if look:
+        _look(document)
+    return recipe
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema of a recipe file, for editors."""
+    made = Recipe.model_json_schema()
+    made["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    made["title"] = "modelmill recipe"
+    made["properties"]["extends"] = {
+        "type": "string",
+        "description": "Path of a recipe that this one changes, key by key.",
+    }
+    # A recipe that extends another may leave anything out.
+    required = made.pop("required")
+    made["anyOf"] = [{"required": required}, {"required": ["extends"]}]
+    return made
+
+
+def _look(document: Document) -> None:
+    wrong = []
+    for key in _uri_keys(document.data):
+        uri: Any = document.data
+        for part in key:
+            uri = uri[part]
+        try:
+            if isinstance(uri, str):
+                check_there(uri)
+        except UserError as error:
+            wrong.append(f"{document.place(key)}: {'.'.join(map(str, key))}: {error}")
+    if wrong:
+        raise UserError("\n".join(wrong))
+
+
+def _resolve_relative_paths(document: Document) -> None:
+    """A path counts from the file that says it, so that a recipe can be run from any folder."""
+    for key in list(_uri_keys(document.data)):
+        parent: Any = document.data
+        for part in key[:-1]:
+            parent = parent[part]
+        value = parent[key[-1]]
+        if isinstance(value, str) and value and "://" not in value:
+            parent[key[-1]] = str(document.place(key).folder / Path(value).expanduser())
+
+
+def _uri_keys(data: dict[str, Any]) -> Iterator[Key]:
+    for section in ("pretrain", "finetune"):
+        if isinstance(data.get(section), dict) and "base" in data[section]:
+            yield (section, "base")
+    ingest = data.get("ingest")
+    for part in ("corpus", "labelled"):
+        sources = ingest.get(part) if isinstance(ingest, dict) else None
+        for position, source in enumerate(sources if isinstance(sources, list) else []):
+            if isinstance(source, dict) and "uri" in source:
+                yield ("ingest", part, position, "uri")

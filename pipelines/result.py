@@ -1,0 +1,114 @@
+"""What a run came to: the object that `--json` prints and the lines that a person reads."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from modelmill.evaluation.document import Report
+from modelmill.models.folder import read_files
+from modelmill.store import open_store
+from pipelines.run import Run
+from pipelines.view import duration, final_table
+
+_DECISION_STYLES = {"promote": "green", "hold": "yellow", "undecided": "yellow"}
+
+
+def keep(run: Run, seconds: float) -> dict[str, Any]:
+    """Write `run.json` and, if there is a report, its page into the run's folder; return what `run.json` holds."""
+    report = _report(run)
+    outputs = run.outputs
+    result: dict[str, Any] = {
+        "run": run.name,
+        "recipe": run.recipe.name,
+        "state": run.state,
+        "seconds": round(seconds, 1),
+        "steps": [
+            {
+                "name": step.name,
+                "state": step.state,
+                "seconds": round(step.seconds, 1),
+                "cached": step.state == "cached",
+            }
+            for step in run.steps.values()
+        ],
+        "datasets": {
+            "ingest": _addresses(outputs.get("ingest", {}), corpus="corpus", labelled="labelled"),
+            "preprocess": _addresses(outputs.get("preprocess", {}), corpus="corpus_tokens", labelled="labelled_tokens"),
+        },
+        "metrics": {**report.metrics, **report.comparisons} if report else {},
+        "verdict": report.verdict.decision if report and report.verdict else None,
+        "model": report.registered.model_dump(mode="json") if report and report.registered else None,
+        "report": str(run.folder / "report.html") if report else None,
+    }
+    (run.folder / "run.json").write_text(json.dumps(result, indent=1) + "\n")
+    return result
+
+
+def show(run: Run, result: dict[str, Any], console: Console) -> None:
+    """Print how a run ended: a table of its steps, the verdict, and what to do next."""
+    console.print(
+        Text.assemble(
+            (run.recipe.name, "bold"), f"  {run.state} in {duration(result['seconds'])}", (f"  run {run.name}", "dim")
+        )
+    )
+    console.print()
+    console.print(final_table(run))
+    report = _report(run) if result["report"] else None
+    if report is None:
+        if run.state == "done":
+            console.print(
+                f"\ndatasets  {', '.join(filter(None, result['datasets']['ingest'].values()))}", soft_wrap=True
+            )
+        return
+    console.print()
+    for line in _lines(report, result):
+        console.print(line, soft_wrap=True)
+
+
+def _lines(report: Report, result: dict[str, Any]) -> list[Text]:
+    test = report.metrics["test"]
+    low, high = report.intervals["accuracy"]
+    beside = [f"{name} {metrics['accuracy']:.3f}" for name, metrics in result["metrics"].items() if name != "test"]
+    accuracy = f"{test['accuracy']:.3f}  (95 %: {low:.3f} to {high:.3f}, {report.test_rows:,} test rows)"
+    lines = [_line("accuracy", f"{accuracy}  beside {', '.join(beside)}" if beside else accuracy)]
+    if "tfidf" in report.metrics and report.metrics["tfidf"]["accuracy"] >= test["accuracy"]:
+        lines.append(
+            _line("warning", "the tf-idf baseline is as good or better; this model is not worth its cost", "bold red")
+        )
+    if report.verdict is not None:
+        decision = report.verdict.decision
+        lines.append(_line("verdict", decision, _DECISION_STYLES[decision]))
+        lines += [_line("", reason, "dim") for reason in report.verdict.reasons]
+    lines.append(_line("report", _near(Path(result["report"]))))
+    if report.registered is not None:
+        registered = report.registered
+        lines.append(
+            _line("model", f"{registered.name} version {registered.version} ({', '.join(registered.aliases)})")
+        )
+        lines.append(_line("try it", f'modelmill predict {registered.name}@challenger "a dull, lifeless film"', "bold"))
+    return lines
+
+
+def _line(name: str, value: str, style: str = "") -> Text:
+    return Text.assemble((f"{name:<10}", "dim"), (value, style))
+
+
+def _near(path: Path) -> str:
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def _addresses(outputs: dict[str, str], **names: str) -> dict[str, str | None]:
+    return {name: outputs.get(key) or None for name, key in names.items()}
+
+
+def _report(run: Run) -> Report | None:
+    """The final report, or, where the run ended at evaluate, the one without a verdict."""
+    address = run.outputs.get("register", {}).get("final_report") or run.outputs.get("evaluate", {}).get("report")
+    if not address:
+        return None
+    files, _ = read_files(open_store(), address)
+    (run.folder / "report.html").write_bytes(files["report.html"])
+    return Report.read(files["report.json"])

@@ -1,0 +1,91 @@
+"""Which steps a recipe has, and what each is told: its own section plus the facts of other sections that it reads."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
+
+from components.evaluate.settings import EvaluateSettings
+from components.finetune.settings import FinetuneSettings
+from components.ingest.settings import IngestSettings
+from components.preprocess.settings import PreprocessSettings
+from components.pretrain.settings import PretrainSettings
+from components.register.settings import RegisterSettings
+from components.resolve.settings import ResolveSettings
+from modelmill.digest import canonical_json
+from modelmill.errors import UserError
+from modelmill.settings import Section
+from modelmill.sources import nearest
+from pipelines.recipe import Recipe
+
+Stage = Literal["ingest", "preprocess", "pretrain", "finetune", "evaluate", "register"]
+FROM_SCRATCH = "-from-scratch"
+"""Ends the names of the steps that repeat fine-tuning from random weights, to compare with."""
+_SHARED = ("resolve", "ingest", "preprocess")
+
+
+def step_names(recipe: Recipe, until: Stage = "register") -> list[str]:
+    """Return the steps of a recipe in the order in which they run, up to and with one stage."""
+    suffixes = ["", FROM_SCRATCH] if "from_scratch" in recipe.evaluate.compare else [""]
+    names = ["resolve"]
+    for stage in get_args(Stage)[: get_args(Stage).index(until) + 1]:
+        if stage == "pretrain" and recipe.pretrain is None:
+            continue
+        names += [stage + suffix for suffix in suffixes] if stage in {"finetune", "evaluate"} else [stage]
+    return names
+
+
+def steps_before(name: str, names: Sequence[str]) -> list[str]:
+    """Return the steps that a step needs the outputs of, its own and theirs; kfp runs all others in any order."""
+    if name == "register":
+        return [other for other in names if other != name]
+    stage = name.removesuffix(FROM_SCRATCH)
+    before = [other for other in names[: names.index(name)] if other.removesuffix(FROM_SCRATCH) != stage]
+    if name.endswith(FROM_SCRATCH):
+        return [other for other in before if other in _SHARED or other.endswith(FROM_SCRATCH)]
+    return [other for other in before if not other.endswith(FROM_SCRATCH)]
+
+
+def settings_of(recipe: Recipe) -> dict[str, str]:
+    """Return every step's settings as canonical JSON, by the step's name."""
+    told: dict[str, Section] = {
+        "resolve": ResolveSettings(sources=tuple(recipe.ingest.uris), base=recipe.base or ""),
+        "ingest": IngestSettings(**_own(recipe.ingest), task=recipe.task),
+        "preprocess": PreprocessSettings(**_own(recipe.preprocess), task=recipe.task),
+        "finetune": _finetune(recipe, "weights"),
+        "evaluate": EvaluateSettings(**_own(recipe.evaluate), task=recipe.task),
+        "register": RegisterSettings(
+            **_own(recipe.registration),
+            task=recipe.task,
+            recipe=recipe.name,
+            recipe_digest=recipe.digest,
+            steps=tuple(step_names(recipe, "evaluate")),
+        ),
+    }
+    if recipe.pretrain is not None:
+        told["pretrain"] = PretrainSettings(**_own(recipe.pretrain))
+    if "from_scratch" in recipe.evaluate.compare:
+        told[f"finetune{FROM_SCRATCH}"] = _finetune(recipe, "random")
+        told[f"evaluate{FROM_SCRATCH}"] = EvaluateSettings(task=recipe.task, subject="from_scratch", must_beat=())
+    return {name: canonical_json(settings.model_dump(mode="json")) for name, settings in told.items()}
+
+
+def _finetune(recipe: Recipe, start: Literal["weights", "random"]) -> FinetuneSettings:
+    shape = recipe.pretrain.model if recipe.pretrain is not None else None
+    return FinetuneSettings(**_own(recipe.finetune), task=recipe.task, start=start, model=shape)
+
+
+def _own(section: Section) -> dict[str, Any]:
+    return {name: getattr(section, name) for name in type(section).model_fields}
+
+
+def nearest_stage(word: str) -> Stage:
+    """Return the stage that a word names.
+
+    Raises:
+        UserError: it names none; the nearest is told.
+    """
+    stages: tuple[Stage, ...] = get_args(Stage)
+    for stage in stages:
+        if word == stage:
+            return stage
+    hint = nearest(word, stages) or f"; the stages are {', '.join(stages)}"
+    raise UserError(f"--until {word}: no such stage{hint}")

@@ -1,0 +1,57 @@
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from components.evaluate.settings import Evaluate, EvaluateSettings
+from modelmill.digest import canonical_json
+from modelmill.evaluation.checks import Threshold
+
+
+def read(value: dict[str, Any]) -> EvaluateSettings:
+    return EvaluateSettings.model_validate_json(canonical_json({"task": "text-classification", **value}))
+
+
+def test_a_section_of_a_recipe_is_read() -> None:
+    settings = read(
+        {
+            "thresholds": {"accuracy": {"min": 0.8}, "log_loss": {"max": 1}},
+            "must_beat": ["majority", "tfidf"],
+            "compare": ["from_scratch"],
+        }
+    )
+    assert settings.thresholds == {"accuracy": Threshold(min=0.8), "log_loss": Threshold(max=1)}
+    assert settings.must_beat == ("majority", "tfidf")
+    assert read(settings.model_dump(mode="json")) == settings
+
+
+def test_left_out_nothing_is_asked_but_to_beat_the_majority_class() -> None:
+    assert (Evaluate().thresholds, Evaluate().must_beat, Evaluate().compare) == ({}, ("majority",), ())
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ({"thresholds": {"acuracy": {"min": 0.8}}}, "Input should be 'accuracy', 'balanced_accuracy'"),
+        ({"thresholds": {"accuracy": {"min": 80}}}, "accuracy: 80 is out of its range, which is 0 to 1"),
+        ({"thresholds": {"accuracy": {"min": -0.1}}}, "accuracy: -0.1 is out of its range"),
+        ({"thresholds": {"accuracy": {"max": 0.8}}}, "accuracy: better when higher: write {min: …}"),
+        ({"thresholds": {"log_loss": {"min": 0.8}}}, "log_loss: better when lower: write {max: …}"),
+        ({"thresholds": {"log_loss": {"max": -1}}}, "log_loss: -1 is out of its range, which is 0 and up"),
+        ({"thresholds": {"accuracy": {}}}, "give either min or max"),
+        ({"thresholds": {"accuracy": {"mim": 0.8}}}, "Extra inputs are not permitted"),
+        ({"thresholds": {"accuracy": {"min": "0.8"}}}, "Input should be a valid number"),
+        ({"must_beat": ["tf-idf"]}, "Input should be 'majority' or 'tfidf'"),
+        ({"compare": ["scratch"]}, "Input should be 'from_scratch'"),
+        ({"treshold": {}}, "Extra inputs are not permitted"),
+        ({"subject": "from_scratch"}, "thresholds, must_beat and compare must be empty"),
+    ],
+)
+def test_a_wrong_setting_is_refused(value: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        read(value)
+    assert said in str(caught.value)
+
+
+def test_the_comparison_is_asked_nothing() -> None:
+    assert read({"subject": "from_scratch", "must_beat": []}).subject == "from_scratch"

@@ -1,0 +1,41 @@
+"""Fixtures that every test may use: real servers, started once and only where asked for."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import settings
+
+from modelmill.home import be_private, share_cores
+from tests import servers
+
+be_private()
+share_cores()
+
+# A busy machine is no reason to fail.
+settings.register_profile("default", deadline=None)
+settings.load_profile("default")
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.S3Server]:
+    """A real S3 server: `.env` for a process that uses it, `.new_bucket()` for a fresh bucket."""
+    with servers.seaweedfs(tmp_path_factory.mktemp("seaweedfs")) as server:
+        yield server
+
+
+@pytest.fixture
+def s3_uri(s3: servers.S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URI of a store in a fresh bucket, with this process's environment set for it."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in s3.env.items():
+        monkeypatch.setenv(name, value)
+    return f"s3://{s3.new_bucket()}/store"
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.MlflowServer]:
+    """A real MLflow server: `.uri` is its address."""
+    with servers.mlflow(tmp_path_factory.mktemp("mlflow")) as server:
+        yield server

@@ -1,0 +1,36 @@
+"""The report in a real browser: the page itself never scrolls sideways, on a phone or on a desk."""
+
+import html
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from modelmill.evaluation.report import render
+from tests.modelmill.evaluation import made
+
+FRAME = """<!doctype html><iframe id="page" style="border:0;width:{width}px;height:900px" srcdoc="{page}"></iframe>
+<script>document.getElementById("page").onload = event => {{
+  document.title = "wide " + event.target.contentDocument.documentElement.scrollWidth;
+}}</script>"""
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
+FLAGS += ["--disable-background-networking", "--disable-component-update", "--virtual-time-budget=5000"]
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_page_is_as_wide_as_its_window(tmp_path: Path, width: int) -> None:
+    chromium = shutil.which("chromium")
+    assert chromium, "tools/install-debian installs it"
+    labels = ("a label of quite some length", "another one", "and_a_third_without_any_space_in_it")
+    page = html.escape(render(made.report(labels=labels)), quote=True)
+    (tmp_path / "frame.html").write_text(FRAME.format(width=width, page=page))
+    command = [chromium, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1400,1000", "--dump-dom"]
+    shown = subprocess.run(
+        [*command, (tmp_path / "frame.html").as_uri()], capture_output=True, text=True, check=True, timeout=120
+    ).stdout
+    found = re.search(r"<title>wide (\d+)</title>", shown)
+    assert found is not None, shown[:2000]
+    assert int(found[1]) <= width

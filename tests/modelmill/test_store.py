@@ -1,0 +1,232 @@
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modelmill.digest import sha256_hex
+from modelmill.errors import ModelmillError, UserError
+from modelmill.store import Blob, NotFound, Store, open_store
+from modelmill.store.backend import Backend, is_name
+from modelmill.store.local import LocalBackend
+from modelmill.store.s3 import S3Backend
+
+SHA = "0" * 64
+
+
+@pytest.fixture(params=["local", "s3"])
+def uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return str(tmp_path / "store") if request.param == "local" else str(request.getfixturevalue("s3_uri"))
+
+
+@pytest.fixture
+def store(uri: str) -> Store:
+    return open_store(uri)
+
+
+@pytest.fixture
+def backend(uri: str) -> Backend:
+    if not uri.startswith("s3://"):
+        return LocalBackend(Path(uri))
+    bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+    return S3Backend(bucket, prefix)
+
+
+def test_a_blob_comes_back_as_it_was_put(store: Store) -> None:
+    blob = store.put_blob(b"some bytes")
+    assert blob == Blob(sha256_hex(b"some bytes"), 10)
+    assert store.get_blob(blob.sha256) == b"some bytes"
+    assert store.has_blob(blob.sha256)
+    assert not store.has_blob(SHA)
+
+
+def test_a_file_has_the_name_that_its_bytes_have(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"some bytes")
+    assert store.put_blob_file(tmp_path / "a") == store.put_blob(b"some bytes")
+    store.fetch_blob(sha256_hex(b"some bytes"), tmp_path / "deep" / "b")
+    assert (tmp_path / "deep" / "b").read_bytes() == b"some bytes"
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["b"]
+
+
+def test_an_empty_blob_is_a_blob(store: Store) -> None:
+    assert store.get_blob(store.put_blob(b"").sha256) == b""
+
+
+@pytest.mark.parametrize("kind", ["bytes", "file"])
+def test_of_sixteen_writers_at_once_exactly_one_wins(backend: Backend, tmp_path: Path, kind: str) -> None:
+    assert not backend.exists("races")  # connects
+    for number in range(2):
+        start = Barrier(16)
+
+        def put(writer: int, start: Barrier = start, number: int = number) -> bool:
+            content = f"writer {writer}".encode()
+            path = tmp_path / f"writer-{writer}"
+            path.write_bytes(content)
+            start.wait()
+            return backend.put_if_absent(f"races/{number}", path if kind == "file" else content)
+
+        with ThreadPoolExecutor(16) as threads:
+            won = list(threads.map(put, range(16)))
+        assert sum(won) == 1
+        assert backend.get(f"races/{number}") == f"writer {won.index(True)}".encode()
+
+
+def test_a_blob_of_another_size_is_an_error_that_names_both(store: Store, backend: Backend) -> None:
+    key = f"blobs/{sha256_hex(b'some bytes')}"
+    backend.put_if_absent(key, b"some")
+    with pytest.raises(
+        ModelmillError, match=rf"{key}: was changed: should be 10 bytes, is 4 bytes; delete it and .*epoch"
+    ):
+        store.put_blob(b"some bytes")
+
+
+def test_a_changed_byte_is_an_error_that_names_the_key_and_both_digests(
+    store: Store, backend: Backend, tmp_path: Path
+) -> None:
+    wanted, found = sha256_hex(b"some bytes"), sha256_hex(b"some bytez")
+    backend.put_if_absent(f"blobs/{wanted}", b"some bytez")
+    for read in (store.get_blob, store.blob_file, lambda sha: store.fetch_blob(sha, tmp_path / "out" / "file")):
+        if read == store.blob_file and store.uri.startswith("s3://"):
+            continue
+        with pytest.raises(
+            ModelmillError, match=rf"blobs/{wanted}: .*should be sha256 {wanted}, is {found}.*delete it"
+        ):
+            read(wanted)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_missing_blob_is_named(store: Store, tmp_path: Path) -> None:
+    for read in (store.get_blob, lambda sha: store.fetch_blob(sha, tmp_path / "out" / "file")):
+        with pytest.raises(NotFound, match=f"blobs/{SHA}"):
+            read(SHA)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_only_a_sha256_names_a_blob(store: Store) -> None:
+    for name in ("", "abc", "../secrets", SHA.upper().replace("0", "A"), SHA + "\n"):
+        with pytest.raises(ModelmillError, match="not a sha256"):
+            store.get_blob(name)
+
+
+def test_a_blob_that_cannot_be_written_out_names_the_file(store: Store, tmp_path: Path) -> None:
+    blob = store.put_blob(b"some bytes")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ModelmillError, match=r"file/inside: cannot be written: File exists"):
+        store.fetch_blob(blob.sha256, tmp_path / "file" / "inside")
+
+
+def test_a_manifest_is_put_once_and_never_replaced(store: Store) -> None:
+    store.put_manifest("datasets/a.json", {"b": 1, "a": "ü"})
+    store.put_manifest("datasets/a.json", {"a": "ü", "b": 1})
+    with pytest.raises(ModelmillError, match=r"datasets/a.json: holds other content"):
+        store.put_manifest("datasets/a.json", {"a": "ü", "b": 2})
+    assert store.get_manifest("datasets/a.json") == {"a": "ü", "b": 1}
+    assert store.has_manifest("datasets/a.json")
+    assert not store.has_manifest("datasets/b.json")
+
+
+def test_a_missing_manifest_names_store_and_key(store: Store) -> None:
+    with pytest.raises(NotFound) as caught:
+        store.get_manifest("datasets/none.json")
+    assert store.uri in str(caught.value)
+    assert "datasets/none.json" in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff"])
+def test_a_manifest_that_is_no_json_object_is_named(store: Store, backend: Backend, content: bytes) -> None:
+    backend.put_if_absent("datasets/a.json", content)
+    with pytest.raises(ModelmillError, match=r"datasets/a\.json: was changed: should be a JSON object"):
+        store.get_manifest("datasets/a.json")
+
+
+def test_an_address_vouches_for_its_manifest(store: Store, backend: Backend) -> None:
+    address = store.put_addressed("reports", {"accuracy": 0.5, "by label": {"1": 2, "10": 3}})
+    assert store.get_addressed(address) == {"accuracy": 0.5, "by label": {"1": 2, "10": 3}}
+    backend.put_if_absent(f"reports/{SHA}.json", b'{"accuracy": 1.0}')
+    with pytest.raises(
+        ModelmillError, match=rf"reports/{SHA}\.json: was changed: should be sha256 {SHA}, is [0-9a-f]+"
+    ):
+        store.get_addressed(f"reports/{SHA}")
+
+
+def test_keys_are_sorted_and_start_with_the_prefix(store: Store) -> None:
+    for key in ("datasets/b.json", "datasets/a.json", "models/a.json", "datasets-old/a.json"):
+        store.put_manifest(key, {})
+    assert list(store.keys("datasets/")) == ["datasets/a.json", "datasets/b.json"]
+    assert list(store.keys("datasets/b")) == ["datasets/b.json"]
+    assert list(store.keys("")) == ["datasets-old/a.json", "datasets/a.json", "datasets/b.json", "models/a.json"]
+    assert list(store.keys("none/")) == []
+
+
+def test_the_epoch_is_made_once(uri: str) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        epochs = list(threads.map(lambda _: open_store(uri).epoch(), range(8)))
+    assert len(set(epochs)) == 1
+    assert len(epochs[0]) == 32
+
+
+def test_two_stores_have_two_epochs(tmp_path: Path) -> None:
+    assert open_store(str(tmp_path / "a")).epoch() != open_store(str(tmp_path / "b")).epoch()
+
+
+def test_a_store_can_be_handed_to_another_process(store: Store) -> None:
+    blob = store.put_blob(b"some bytes")
+    assert pickle.loads(pickle.dumps(store)).get_blob(blob.sha256) == b"some bytes"
+
+
+@given(st.text(max_size=30))
+def test_a_name_that_is_taken_never_leads_out_of_its_folder(name: str) -> None:
+    if is_name(name):
+        path = Path("/store", name)
+        assert path.resolve() == path
+        assert path.as_posix() == f"/store/{name}"
+
+
+@pytest.mark.parametrize(
+    "name", ["", "/etc/passwd", "../a", "a/../b", "a//b", "a/", "a\\b", "a\0b", "a\nb", "ü", "./a"]
+)
+def test_a_name_that_could_mean_something_else_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ModelmillError, match="cannot name a file in the store"):
+        open_store(str(tmp_path)).put_manifest(name, {})
+
+
+def test_without_a_uri_the_environment_says_where_and_then_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MODELMILL_STORE", "s3://bucket/some/prefix/")
+    assert open_store().uri == "s3://bucket/some/prefix"
+    assert open_store("here").uri == str(tmp_path / "here")
+    monkeypatch.delenv("MODELMILL_STORE")
+    assert open_store().uri == str(tmp_path / ".modelmill" / "store")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "s3://AKIAEXAMPLE:hunter2@bucket/prefix",
+        "s3://bucket/prefix?secret=hunter2",
+        "s3://bucket/prefix#hunter2",
+        "https://user:hunter2@host/bucket",
+    ],
+)
+def test_credentials_in_the_uri_are_refused_and_not_repeated(uri: str) -> None:
+    with pytest.raises(UserError, match="credentials") as caught:
+        open_store(uri)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("uri", ["gs://bucket/prefix", "s3:///prefix", "s3://", "file:///tmp/a", "s3://bucket/../up"])
+def test_a_uri_that_is_no_store_is_refused(uri: str) -> None:
+    with pytest.raises(UserError, match=uri):
+        open_store(uri)
+
+
+def test_a_file_is_no_store(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="must be a folder"):
+        open_store(str(tmp_path / "file"))

@@ -1,0 +1,103 @@
+"""Small real data and models for the tests of the model stages: made here, the same in every process."""
+
+import json
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from transformers import BertConfig
+
+from components.preprocess.run import PreprocessOutputs
+from components.preprocess.run import run as preprocess
+from components.preprocess.settings import PreprocessSettings, TokenizerSettings
+from modelmill.dataset import DatasetWriter
+from modelmill.digest import canonical_json, sha256_hex
+from modelmill.events import Events
+from modelmill.models.architecture import Architecture
+from modelmill.models.text import new_config
+from modelmill.settings import Task
+from modelmill.sources import fingerprint
+from modelmill.step import Step
+from modelmill.store import Store
+
+GOOD = ("great", "moving", "wonderful", "splendid", "touching")
+BAD = ("dull", "lifeless", "weak", "tedious", "hollow")
+PLAIN = ("the", "a", "film", "story", "cast", "and", "is", "of", "with", "its", "plot", "music", "an", "hour", "scenes")
+LABELS = ("negative", "positive")
+TASK: Task = "text-classification"
+
+
+def reviews(count: int, seed: int = 0) -> list[tuple[str, int]]:
+    """Return texts, each with the class that its one telling word gives away."""
+    chance = random.Random(seed)
+    made = []
+    for _ in range(count):
+        label = chance.randrange(2)
+        words = chance.choices(PLAIN, k=chance.randrange(3, 12))
+        words.insert(chance.randrange(len(words)), chance.choice((BAD, GOOD)[label]))
+        made.append((" ".join(words), label))
+    return made
+
+
+def step_of(store: Store, folder: Path, name: str = "step") -> Step:
+    """Return a step that runs in a folder of its own and writes its events there."""
+    scratch = folder / f"scratch-{name}"
+    scratch.mkdir(parents=True, exist_ok=True)
+    return Step(name=name, store=store, scratch=scratch, events=Events(step=name, path=folder / f"{name}.jsonl"))
+
+
+def write_corpus(store: Store, splits: dict[str, Sequence[str]]) -> str:
+    """Put documents into the store as ingest does; return the dataset's address."""
+    rows = {split: [{"id": _id(text), "text": text} for text in texts] for split, texts in splits.items()}
+    return _write(store, {"id": pa.string(), "text": pa.string()}, {"kind": "text"}, rows)
+
+
+def write_labelled(store: Store, splits: dict[str, Sequence[tuple[str, int]]]) -> str:
+    """Put labelled texts into the store as ingest does; return the dataset's address."""
+    columns = {"id": pa.string(), "text": pa.string(), "label": pa.int32()}
+    rows = {
+        split: [{"id": _id(text), "text": text, "label": label} for text, label in texts]
+        for split, texts in splits.items()
+    }
+    return _write(store, columns, {"kind": "labelled-text", "labels": list(LABELS)}, rows)
+
+
+def tokens(store: Store, folder: Path, max_tokens: int = 16) -> PreprocessOutputs:
+    """Return the addresses of a packed corpus and labelled rows, under a tokenizer of their own."""
+    texts = [text for text, _ in reviews(400, seed=1)]
+    corpus = write_corpus(store, {"train": texts, "validation": [text for text, _ in reviews(40, seed=2)]})
+    labelled = write_labelled(store, {"train": reviews(200, 3), "validation": reviews(60, 4), "test": reviews(60, 5)})
+    settings = PreprocessSettings(task=TASK, max_tokens=max_tokens, tokenizer=TokenizerSettings(vocabulary=300))
+    return preprocess(step_of(store, folder, "preprocess"), settings, corpus, labelled, "")
+
+
+def pinned(folder: Path) -> str:
+    """Return the pin of a base model, as resolve makes it."""
+    return canonical_json({"uri": str(folder), "fingerprint": fingerprint(str(folder))})
+
+
+def tiny_config(vocabulary: int = 40, max_tokens: int = 16) -> BertConfig:
+    """Return the shape of a small BERT."""
+    return new_config(Architecture(layers=2, width=32, heads=2), vocabulary, max_tokens, pad=0)
+
+
+def figures(path: Path) -> list[dict[str, Any]]:
+    """Return the figures among a step's events."""
+    events = [json.loads(line) for line in path.read_text().splitlines()]
+    return [event for event in events if event["kind"] == "figures"]
+
+
+def _id(text: str) -> str:
+    return sha256_hex(text)[:32]
+
+
+def _write(
+    store: Store, columns: dict[str, pa.DataType], meta: dict[str, Any], splits: dict[str, list[dict[str, Any]]]
+) -> str:
+    schema = pa.schema(list(columns.items()))
+    writer = DatasetWriter(store, schema, meta)
+    for split, rows in splits.items():
+        writer.add(split, pa.Table.from_pylist(rows, schema=schema))
+    return writer.commit().address

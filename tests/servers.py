@@ -1,0 +1,223 @@
+"""Real servers that the tests talk to, each in a folder of its own and on ports that were free."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import socketserver
+import subprocess
+import sys
+import time
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+START_SECONDS = 120
+BIN = Path(sys.executable).parent
+
+
+@dataclass(frozen=True, kw_only=True)
+class S3Server:
+    """A SeaweedFS server with two identities: one that may do everything, one that may only read."""
+
+    port: int
+    access_key: str
+    secret_key: str
+    reader_access_key: str
+    reader_secret_key: str
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def env(self) -> dict[str, str]:
+        """What a process needs in its environment to use the server."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ACCESS_KEY_ID": self.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key,
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+
+    def client(self) -> Any:
+        import boto3
+
+        return boto3.session.Session().client(
+            "s3",
+            endpoint_url=self.endpoint,
+            aws_access_key_id=self.access_key,
+            aws_secret_access_key=self.secret_key,
+            region_name="us-east-1",
+        )
+
+    def new_bucket(self) -> str:
+        """Make a fresh bucket and return its name."""
+        name = f"test-{uuid.uuid4().hex[:12]}"
+        self.client().create_bucket(Bucket=name)
+        return name
+
+
+@dataclass(frozen=True, kw_only=True)
+class MlflowServer:
+    """An MLflow server with its database and artifacts in a folder of its own."""
+
+    uri: str
+
+
+@contextlib.contextmanager
+def seaweedfs(folder: Path) -> Iterator[S3Server]:
+    """Run a SeaweedFS S3 server while the block lasts."""
+    master, master_grpc, volume, volume_grpc, filer, filer_grpc, s3, s3_grpc = free_ports(8)
+    keys = {name: uuid.uuid4().hex for name in ("access_key", "secret_key", "reader_access_key", "reader_secret_key")}
+    server = S3Server(port=s3, **keys)
+    (folder / "data").mkdir()
+    (folder / "s3.json").write_text(json.dumps({"identities": _identities(server)}))
+    command = [str(BIN / "weed"), "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder / 'data'}"]
+    command += [f"-master.port={master}", f"-master.port.grpc={master_grpc}", "-master.volumeSizeLimitMB=128"]
+    # On by default: it reports to the makers over the network.
+    command += ["-master.telemetry=false"]
+    # Each bucket takes volumes of its own, so the default of 8 would be spent by the second test.
+    command += [f"-volume.port={volume}", f"-volume.port.grpc={volume_grpc}", "-volume.max=2000"]
+    command += ["-filer", f"-filer.port={filer}", f"-filer.port.grpc={filer_grpc}"]
+    command += ["-s3", f"-s3.port={s3}", f"-s3.port.grpc={s3_grpc}", f"-s3.config={folder / 's3.json'}"]
+    # As on other servers, a bucket is made on purpose or not at all.
+    command += ["-s3.autoCreateBucket=false", "-s3.iam=false", "-s3.port.iceberg=0", "-s3.port.lance=0"]
+    with _running("SeaweedFS", command, folder, ready=lambda: _takes_objects(server)):
+        yield server
+
+
+@contextlib.contextmanager
+def mlflow(folder: Path) -> Iterator[MlflowServer]:
+    """Run an MLflow tracking server and registry while the block lasts."""
+    (port,) = free_ports(1)
+    command = [str(BIN / "mlflow"), "server", "--host=127.0.0.1", f"--port={port}", "--workers=1"]
+    command += [
+        f"--backend-store-uri=sqlite:///{folder / 'mlflow.db'}",
+        f"--artifacts-destination={folder / 'artifacts'}",
+    ]
+    uri = f"http://127.0.0.1:{port}"
+    with _running("MLflow", command, folder, ready=lambda: _answers(f"{uri}/health")):
+        yield MlflowServer(uri=uri)
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports that nobody listens on, all different."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+@contextlib.contextmanager
+def cutting_proxy(port: int, after: int, cuts: int) -> Iterator[int]:
+    """Run a way to a port of this machine that breaks the first answers off after so many bytes."""
+    left = [cuts]
+
+    class Way(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            left[0] -= 1
+            with socket.create_connection(("127.0.0.1", port)) as server:
+                asks = Thread(target=_forward, args=[self.request, server, None])
+                asks.start()
+                _forward(server, self.request, after if left[0] >= 0 else None)
+                for each in (self.request, server):
+                    with contextlib.suppress(OSError):
+                        each.shutdown(socket.SHUT_RDWR)
+                asks.join()
+
+    class Proxy(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+
+    with Proxy(("127.0.0.1", 0), Way) as proxy:
+        thread = Thread(target=proxy.serve_forever)
+        thread.start()
+        try:
+            yield int(proxy.server_address[1])
+        finally:
+            proxy.shutdown()
+            thread.join()
+
+
+def _forward(source: socket.socket, target: socket.socket, limit: int | None) -> None:
+    with contextlib.suppress(OSError):
+        while limit is None or limit > 0:
+            data = source.recv(1 << 16)
+            if not data:
+                return
+            target.sendall(data if limit is None else data[:limit])
+            limit = None if limit is None else limit - len(data)
+
+
+@contextlib.contextmanager
+def _running(name: str, command: list[str], folder: Path, ready: Callable[[], bool]) -> Iterator[None]:
+    """Run a command in a folder; wait until it is ready, or fail with the last lines of its log; end it after."""
+    log = folder / "server.log"
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "MLFLOW_", "MODELMILL_"))}
+    # By default SeaweedFS opens seven volumes for each bucket.
+    clean |= {"MLFLOW_DISABLE_TELEMETRY": "true", "WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, cwd=folder, env=clean, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while not ready():
+            if process.poll() is not None:
+                raise RuntimeError(f"{name} ended with {process.returncode} before it was ready:\n{_tail(log)}")
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{name} was not ready after {START_SECONDS} s:\n{_tail(log)}")
+            time.sleep(0.2)
+        yield
+    finally:
+        # The whole group: MLflow's server has worker processes.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(30)
+
+
+def _takes_objects(server: S3Server) -> bool:
+    """Return whether an object can be written and read: the port opens seconds before the first volume does."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=1):
+            pass
+        bucket, client = server.new_bucket(), server.client()
+        client.put_object(Bucket=bucket, Key="ready", Body=b"ready")
+        answer: bytes = client.get_object(Bucket=bucket, Key="ready")["Body"].read()
+    except (OSError, BotoCoreError, ClientError):
+        return False
+    return answer == b"ready"
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def _identities(server: S3Server) -> list[dict[str, Any]]:
+    def identity(name: str, access: str, secret: str, *actions: str) -> dict[str, Any]:
+        return {
+            "name": name,
+            "credentials": [{"accessKey": access, "secretKey": secret}],
+            "actions": list(actions),
+        }
+
+    return [
+        identity("owner", server.access_key, server.secret_key, "Admin"),
+        identity("reader", server.reader_access_key, server.reader_secret_key, "Read", "List"),
+    ]
+
+
+def _tail(log: Path, lines: int = 30) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
