@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transformers import BertConfig
+from transformers import PreTrainedConfig
 
 from components.finetune.settings import FinetuneSettings
 from modelmill.dataset import Dataset, open_dataset
@@ -13,7 +13,6 @@ from modelmill.errors import ModelmillError, UserError
 from modelmill.models import text
 from modelmill.models.architecture import Architecture
 from modelmill.models.base import base_folder
-from modelmill.models.bert import set_dropout
 from modelmill.models.folder import fetch_model, save_model
 from modelmill.step import Step
 from modelmill.training import objectives
@@ -46,7 +45,7 @@ def run(step: Step, settings: FinetuneSettings, labelled: str, model: str, base:
     labels, max_tokens = dataset.meta["labels"], dataset.meta["max_tokens"]
     device = prepare(settings.seed)
     classifier = text.classifier(_start(step, settings, dataset, model, base), labels)
-    set_dropout(classifier, settings.dropout)
+    text.family(classifier).set_dropout(classifier, settings.dropout)
     inputs = {"labelled": labelled, "model": model, "base": base}
     key = digest({"stage": "finetune", "settings": settings.model_dump(), "inputs": inputs, "code": code_digest()})
     batches = _batches(settings, dataset, "train")
@@ -67,7 +66,7 @@ def run(step: Step, settings: FinetuneSettings, labelled: str, model: str, base:
     return FinetuneOutputs(model=save_model(step.store, folder, meta), summary=figures)
 
 
-def _start(step: Step, settings: FinetuneSettings, dataset: Dataset, model: str, base: str) -> Path | BertConfig:
+def _start(step: Step, settings: FinetuneSettings, dataset: Dataset, model: str, base: str) -> Path | PreTrainedConfig:
     """Return the folder with the weights to start from, or the shape of random ones."""
     vocabulary, max_tokens = dataset.meta["vocabulary"], dataset.meta["max_tokens"]
     folder = None

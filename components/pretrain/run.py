@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from transformers import BertForMaskedLM
+from transformers import PreTrainedModel
 
 from components.pretrain.settings import PretrainSettings
 from modelmill.dataset import Dataset, open_dataset
@@ -12,7 +12,6 @@ from modelmill.digest import digest
 from modelmill.errors import ModelmillError
 from modelmill.models import text
 from modelmill.models.base import base_folder
-from modelmill.models.bert import set_dropout
 from modelmill.models.folder import save_model
 from modelmill.step import Step
 from modelmill.training import objectives
@@ -48,7 +47,7 @@ def run(step: Step, settings: PretrainSettings, corpus: str, base: str) -> Pretr
         raise ModelmillError(f"{corpus}: holds {dataset.meta['kind']}, and pretraining reads packed-tokens")
     device = prepare(settings.seed)
     model = _model(settings, dataset, base)
-    set_dropout(model, settings.dropout)
+    text.family(model).set_dropout(model, settings.dropout)
     inputs = {"corpus": corpus, "base": base}
     key = digest({"stage": "pretrain", "settings": settings.model_dump(), "inputs": inputs, "code": code_digest()})
     batches, validation = _batches(settings, dataset)
@@ -71,7 +70,7 @@ def run(step: Step, settings: PretrainSettings, corpus: str, base: str) -> Pretr
     return PretrainOutputs(model=save_model(step.store, folder, meta), summary=figures)
 
 
-def _model(settings: PretrainSettings, dataset: Dataset, base: str) -> BertForMaskedLM:
+def _model(settings: PretrainSettings, dataset: Dataset, base: str) -> PreTrainedModel:
     vocabulary, max_tokens = dataset.meta["vocabulary"], dataset.meta["max_tokens"]
     if settings.model is not None:
         return text.masked_lm(text.new_config(settings.model, vocabulary, max_tokens, dataset.meta["special"]["pad"]))

@@ -10,8 +10,8 @@ from modelmill.settings import Section
 class Architecture(Section):
     """A transformer encoder by its sizes."""
 
-    family: Literal["bert"] = "bert"
-    """How the layers are built."""
+    family: Literal["bert", "modernbert"] = "bert"
+    """How the layers are built; a small `modernbert` learns more in the same time."""
     layers: int = Field(default=4, ge=1, le=96)
     """Transformer layers."""
     width: int = Field(default=256, ge=8, le=16_384)
@@ -19,7 +19,7 @@ class Architecture(Section):
     heads: int = Field(default=4, ge=1)
     """Attention heads of a layer; each sees width / heads."""
     feed_forward: int | None = Field(default=None, ge=8)
-    """Inner width of a layer's two dense maps; 4 times the width if left out."""
+    """Inner width of a layer's dense maps; left out, 4 times the width, 2 times in a `modernbert` (it has gates)."""
 
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> Self:

@@ -1,12 +1,44 @@
-"""A BERT encoder's forward pass that computes only what will be read."""
+"""BERT (arXiv:1810.04805) with a forward pass that computes only what will be read."""
 
-# B batch, T tokens, K positions wanted of each row, D width, H heads, E width of a head
+# B batch, T tokens, K positions wanted of each row, M real ones of a batch, D width, H heads, E width of a head
+# V vocabulary, C classes
 
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification
+
+from modelmill.models.architecture import Architecture
+from modelmill.models.family import Family
+
+
+def new_config(architecture: Architecture, vocabulary: int, max_tokens: int, pad: int) -> BertConfig:
+    """Return the configuration of a model with random weights."""
+    return BertConfig(
+        vocab_size=vocabulary,
+        hidden_size=architecture.width,
+        num_hidden_layers=architecture.layers,
+        num_attention_heads=architecture.heads,
+        intermediate_size=architecture.feed_forward or 4 * architecture.width,
+        max_position_embeddings=max_tokens,
+        pad_token_id=pad,
+    )
+
+
+def masked_logits(model: Any, ids_BT: Tensor, wanted_BK: Tensor, real_BK: Tensor) -> Tensor:
+    """Return the vocabulary's logits [M, V] at the real ones of the wanted positions; no position is padding."""
+    logits_MV: Tensor = model.cls(encode_at(model.bert, ids_BT, None, wanted_BK)[real_BK])
+    return logits_MV
+
+
+def class_logits(model: Any, ids_BT: Tensor, attention_BT: Tensor) -> Tensor:
+    """Return a classifier's logits [B, C], which it reads from the first token."""
+    first_B1 = torch.zeros((len(ids_BT), 1), dtype=torch.int64, device=ids_BT.device)
+    hidden_B1D = encode_at(model.bert, ids_BT, attention_BT, first_B1)
+    logits_BC: Tensor = model.classifier(model.dropout(model.bert.pooler(hidden_B1D)))
+    return logits_BC
 
 
 def encode_at(bert: Any, ids_BT: Tensor, attention_BT: Tensor | None, wanted_BK: Tensor) -> Tensor:
@@ -44,13 +76,17 @@ def _last_layer(layer: Any, x_BTD: Tensor, mask_B11T: Tensor | None, wanted_BK: 
     return y_BKD
 
 
-def set_dropout(model: torch.nn.Module, share: float) -> None:
-    """Drop this share of every dense map's output while training, and nothing inside attention.
-
-    Attention without dropout takes the fused kernels, on processors too, which have none with it.
-    """
-    for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = share
+def _unhindered(model: torch.nn.Module) -> None:
     for layer in model.base_model.encoder.layer:  # type: ignore[union-attr]
         layer.attention.self.dropout.p = 0.0
+
+
+FAMILY = Family(
+    masked_lm=BertForMaskedLM,
+    classifier=BertForSequenceClassification,
+    heads=("cls.", "classifier.", "bert.pooler."),
+    new_config=new_config,
+    masked_logits=masked_logits,
+    class_logits=class_logits,
+    unhindered=_unhindered,
+)

@@ -18,7 +18,6 @@ from modelmill.models.folder import MODEL_FILE
 from modelmill.models.tokenizer import Ids, Tokenizer, load_tokenizer
 from modelmill.text import clean
 from modelmill.training.device import usable_cores
-from modelmill.training.objectives import class_logits
 
 Probabilities = npt.NDArray[np.float64]
 
@@ -54,7 +53,7 @@ class Predictor:
         real_BT = np.arange(length) < np.array([len(row) for row in rows])[:, None]
         device = self.model.device
         with torch.inference_mode():
-            logits_BL = class_logits(
+            logits_BL = text.family(self.model).class_logits(
                 self.model, torch.from_numpy(ids_BT).to(device), torch.from_numpy(real_BT).to(device)
             )
             probability_BL: Probabilities = logits_BL.double().softmax(dim=1).cpu().numpy()

@@ -1,6 +1,4 @@
-"""Build, load and save the text models: BERT encoders with a masked-language-model head or a classifier on top."""
-
-# B batch, T tokens, D width, M masked positions, V vocabulary, C classes
+"""Build, load and save the text models: encoders with a masked-language-model head or a classifier on top."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -11,39 +9,34 @@ from typing import Any
 import torch
 import transformers
 from safetensors import SafetensorError
-from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification, BertModel
+from transformers import BertModel, PreTrainedConfig, PreTrainedModel
 
 from modelmill.errors import UserError
+from modelmill.models import bert, modernbert
 from modelmill.models.architecture import Architecture
+from modelmill.models.family import Family
 
-# What a model may lack when it starts from an encoder: the parts on top of it.
-_HEADS = ("cls.", "classifier.", "bert.pooler.")
+_FAMILIES = {"bert": bert.FAMILY, "modernbert": modernbert.FAMILY}
 _POOLER = ("bert.pooler.", "pooler.")
 
 
-def new_config(architecture: Architecture, vocabulary: int, max_tokens: int, pad: int) -> BertConfig:
+def family(of: PreTrainedModel | PreTrainedConfig) -> Family:
+    """Return how a model's, or a configuration's, layers are built."""
+    return _FAMILIES[(of if isinstance(of, PreTrainedConfig) else of.config).model_type]
+
+
+def new_config(architecture: Architecture, vocabulary: int, max_tokens: int, pad: int) -> PreTrainedConfig:
     """Return the configuration of a model with random weights."""
-    return BertConfig(
-        vocab_size=vocabulary,
-        hidden_size=architecture.width,
-        num_hidden_layers=architecture.layers,
-        num_attention_heads=architecture.heads,
-        intermediate_size=architecture.feed_forward or 4 * architecture.width,
-        max_position_embeddings=max_tokens,
-        pad_token_id=pad,
-    )
+    return _FAMILIES[architecture.family].new_config(architecture, vocabulary, max_tokens, pad)
 
 
-def load_config(folder: Path, vocabulary: int, max_tokens: int) -> BertConfig:
+def load_config(folder: Path, vocabulary: int, max_tokens: int) -> PreTrainedConfig:
     """Return the configuration of a model's folder, checked against the data.
 
     Raises:
-        UserError: it is not of the BERT family, has another vocabulary than the data, or shorter rows.
+        UserError: it is of another family, has another vocabulary than the data, or shorter rows.
     """
-    with _quiet(), _readable(folder):
-        config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
-    if config.model_type != "bert":
-        raise UserError(f"{folder}: a model of the family {config.model_type!r}; only 'bert' can be trained on")
+    config = _config(folder)
     if config.vocab_size < vocabulary:
         raise UserError(
             f"{folder}: its vocabulary has {config.vocab_size} tokens and the data's has {vocabulary}; leave "
@@ -57,7 +50,16 @@ def load_config(folder: Path, vocabulary: int, max_tokens: int) -> BertConfig:
     return config
 
 
-def masked_lm(start: Path | BertConfig) -> BertForMaskedLM:
+def _config(folder: Path) -> PreTrainedConfig:
+    with _quiet(), _readable(folder):
+        config: PreTrainedConfig = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+    if config.model_type not in _FAMILIES:
+        known = " and ".join(map(repr, _FAMILIES))
+        raise UserError(f"{folder}: a model of the family {config.model_type!r}; {known} can be trained on")
+    return config
+
+
+def masked_lm(start: Path | PreTrainedConfig) -> PreTrainedModel:
     """Return a masked language model: a folder's weights with what they lack at random, or all at random.
 
     A pooler in the folder is kept with the encoder, for the classifier that will come on top of it.
@@ -65,16 +67,16 @@ def masked_lm(start: Path | BertConfig) -> BertForMaskedLM:
     Raises:
         UserError: the folder holds no weights of such an encoder.
     """
-    if isinstance(start, BertConfig):
-        model = BertForMaskedLM._from_config(start, attn_implementation="sdpa")
-    else:
-        model, unexpected = _load(BertForMaskedLM, start, _HEADS)
-        if any(name.startswith(_POOLER) for name in unexpected):
-            model.bert.pooler = _load(BertModel, start, _HEADS)[0].pooler
+    if isinstance(start, PreTrainedConfig):
+        return _new(family(start).masked_lm, start)
+    made = family(_config(start))
+    model, unexpected = _load(made.masked_lm, start, made.heads)
+    if any(name.startswith(_POOLER) for name in unexpected):
+        model.bert.pooler = _load(BertModel, start, made.heads)[0].pooler
     return model
 
 
-def classifier(start: Path | BertConfig, labels: Sequence[str]) -> BertForSequenceClassification:
+def classifier(start: Path | PreTrainedConfig, labels: Sequence[str]) -> PreTrainedModel:
     """Return a classifier over labels: a folder's encoder, or a random one, under a new dense layer.
 
     Raises:
@@ -84,25 +86,30 @@ def classifier(start: Path | BertConfig, labels: Sequence[str]) -> BertForSequen
         "id2label": dict(enumerate(labels)),
         "label2id": {name: i for i, name in enumerate(labels)},
     }
-    if isinstance(start, BertConfig):
+    if isinstance(start, PreTrainedConfig):
         start.update({**names, "num_labels": len(labels)})
-        return BertForSequenceClassification._from_config(start, attn_implementation="sdpa")
-    return _load(BertForSequenceClassification, start, _HEADS, num_labels=len(labels), **names)[0]
+        return _new(family(start).classifier, start)
+    made = family(_config(start))
+    return _load(made.classifier, start, made.heads, num_labels=len(labels), **names)[0]
 
 
-def load_classifier(folder: Path) -> BertForSequenceClassification:
+def load_classifier(folder: Path) -> PreTrainedModel:
     """Return the classifier that a folder holds, whole.
 
     Raises:
         UserError: the folder holds no such model, or not all of its weights.
     """
-    return _load(BertForSequenceClassification, folder, ())[0]
+    return _load(family(_config(folder)).classifier, folder, ())[0]
 
 
-def save(model: transformers.PreTrainedModel, folder: Path) -> None:
+def save(model: PreTrainedModel, folder: Path) -> None:
     """Write config.json and model.safetensors, which `AutoModel*.from_pretrained` opens."""
     with _quiet():
         model.save_pretrained(folder)
+
+
+def _new(model_class: Any, config: PreTrainedConfig) -> PreTrainedModel:
+    return model_class._from_config(config, attn_implementation="sdpa")
 
 
 def _load(model_class: Any, folder: Path, new: tuple[str, ...], **changes: Any) -> tuple[Any, list[str]]:

@@ -37,9 +37,11 @@ def language_model(store: Store, folder: Path, labelled: str) -> str:
     return save_model(store, folder, {"task": "masked-lm", "max_tokens": 16})
 
 
-def test_a_classifier_learns_what_one_word_gives_away(store: Store, tmp_path: Path) -> None:
+@pytest.mark.parametrize("family", ["bert", "modernbert"])
+def test_a_classifier_learns_what_one_word_gives_away(store: Store, tmp_path: Path, family: str) -> None:
     labelled = samples.tokens(store, tmp_path).labelled
-    made = run(samples.step_of(store, tmp_path), settings(), labelled, "", "")
+    shape = {**SHAPE.model_dump(), "family": family}
+    made = run(samples.step_of(store, tmp_path), settings(model=shape), labelled, "", "")
     assert made.summary["validation_accuracy"] > 0.9
     assert made.summary["steps"] == 4 * 13
     folder = tmp_path / "model"

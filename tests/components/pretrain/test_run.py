@@ -49,9 +49,12 @@ def store(tmp_path: Path) -> Store:
     return open_store(str(tmp_path / "store"))
 
 
-def test_a_model_learns_its_corpus_and_transformers_opens_it(store: Store, tmp_path: Path) -> None:
+@pytest.mark.parametrize("family", ["bert", "modernbert"])
+def test_a_model_learns_its_corpus_and_transformers_opens_it(store: Store, tmp_path: Path, family: str) -> None:
     corpus = samples.tokens(store, tmp_path).corpus
-    made = run(samples.step_of(store, tmp_path), SETTINGS, corpus, "")
+    shape = Architecture.model_validate({**SHAPE.model_dump(), "family": family})
+    settings = SETTINGS.model_copy(update={"model": shape})
+    made = run(samples.step_of(store, tmp_path), settings, corpus, "")
     meta = open_dataset(store, corpus).meta
     assert made.summary["validation_loss"] < 0.75 * math.log(meta["vocabulary"])
     assert made.summary["validation_perplexity"] == pytest.approx(math.exp(made.summary["validation_loss"]))

@@ -2,7 +2,7 @@ import pytest
 import torch
 from transformers import BertModel
 
-from modelmill.models.bert import encode_at, set_dropout
+from modelmill.models.bert import FAMILY, encode_at
 from tests import samples
 
 
@@ -47,12 +47,12 @@ def test_the_gradients_are_those_of_the_whole_model(bert: BertModel) -> None:
 
 
 def test_dropout_is_set_for_dense_maps_and_off_inside_attention(bert: BertModel) -> None:
-    set_dropout(bert, 0.3)
+    FAMILY.set_dropout(bert, 0.3)
     shares = {name: module.p for name, module in bert.named_modules() if isinstance(module, torch.nn.Dropout)}
     assert {share for name, share in shares.items() if name.endswith("attention.self.dropout")} == {0.0}
     assert {share for name, share in shares.items() if not name.endswith("attention.self.dropout")} == {0.3}
     ids_BT, wanted_BK = torch.randint(5, 40, (3, 11)), torch.zeros((3, 1), dtype=torch.int64)
     bert.train()
     assert not torch.equal(encode_at(bert, ids_BT, None, wanted_BK), encode_at(bert, ids_BT, None, wanted_BK))
-    set_dropout(bert, 0.0)
+    FAMILY.set_dropout(bert, 0.0)
     assert torch.equal(encode_at(bert, ids_BT, None, wanted_BK), encode_at(bert, ids_BT, None, wanted_BK))

@@ -123,7 +123,10 @@ def start_from(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("harm", "message"),
     [
-        (lambda folder: change(folder, model_type="distilbert"), "family 'distilbert'; only 'bert'"),
+        (
+            lambda folder: change(folder, model_type="distilbert"),
+            "family 'distilbert'; 'bert' and 'modernbert' can be trained on",
+        ),
         (lambda folder: change(folder, model_type="nonsense"), "no model that transformers can load"),
         (lambda folder: (folder / "config.json").write_text("{"), "no model that transformers can load"),
         (lambda folder: (folder / "config.json").unlink(), "no model that transformers can load"),
