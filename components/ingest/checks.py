@@ -87,6 +87,7 @@ def _way_out(settings: Ingest, ledger: Ledger) -> str:
         "too_short": f"lower ingest.min_chars ({settings.min_chars}) or correct columns.text",
         "label_conflict": "equal texts have different labels; mend the label column or correct columns.label",
         "neutral": "widen ingest.label.bins or correct columns.label",
+        "near_duplicate": "the texts are nearly the same; set ingest.near_duplicates.action: keep, or bring other ones",
         "held_out": "the texts are those of validation and test; bring other ones",
     }
     return ways.get(reason, "correct columns and format, or mend the file")

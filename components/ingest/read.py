@@ -1,23 +1,24 @@
-"""The first pass: every row of every source is read, cleaned, and counted or spilled."""
+"""The first pass: every row of every source is read, worked on, and counted or spilled."""
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from hashlib import sha256
 
+from components.ingest.clusters import Meetings
 from components.ingest.delimited import read_delimited
-from components.ingest.labels import labeller
+from components.ingest.index import Index
 from components.ingest.lines import read_json_lines, read_text
 from components.ingest.parquet import read_parquet
 from components.ingest.rows import BAD, Opened, Rows
 from components.ingest.settings import Format, Ingest, Source, format_of
-from components.ingest.spill import Spill, bucket_bits
+from components.ingest.spill import Spill, bucket_bits, unpacked_size
+from components.ingest.work import Batch, Dropped, Order, Worked, work
+from components.ingest.workers import Workers
 from modelmill.errors import UserError
-from modelmill.ledger import FileLedger, Ledger, Rejected
+from modelmill.ledger import FileLedger, Ledger
 from modelmill.sources import SourceFile, open_raw, pinned_files
 from modelmill.step import Step
-from modelmill.text import clean
 
 READERS: Mapping[Format, Callable[[Opened], Iterator[Rows]]] = {
     "csv": partial(read_delimited, kind="csv"),
@@ -27,12 +28,17 @@ READERS: Mapping[Format, Callable[[Opened], Iterator[Rows]]] = {
     "text": read_text,
 }
 
+# Of text in a batch, in characters: a worker takes some 100 bytes a character while it looks at one.
+_BATCH_CHARS = 1 << 21
+
 
 @dataclass(kw_only=True)
 class Reading:
     """What has been read so far."""
 
     spill: Spill
+    meetings: Meetings
+    index: Index = field(default_factory=Index)
     files: list[str] = field(default_factory=list)
     """URIs of the files; the spilled rows hold positions in this list."""
     corpus: Ledger = field(default_factory=Ledger)
@@ -40,43 +46,140 @@ class Reading:
     """A labelled row whose text goes into the corpus is counted in both ledgers."""
 
 
-def read_sources(step: Step, settings: Ingest, pins: Mapping[str, str]) -> Reading:
-    """Read all sources; what they hold must be what was pinned.
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """A source with the files that it holds now, which are those that were pinned."""
+
+    source: Source
+    labelled: bool
+    files: Sequence[SourceFile]
+
+
+def list_sources(settings: Ingest, pins: Mapping[str, str]) -> list[Listed]:
+    """Return all sources with their files, the labelled ones first.
 
     Raises:
-        UserError: a source is not there, lacks a column, cannot be read to its end, or has too many bad rows.
+        UserError: a source is not there.
         ModelmillError: a source was changed since it was pinned.
     """
     sources = [(source, True) for source in settings.labelled] + [(source, False) for source in settings.corpus_sources]
-    listed = [pinned_files(source.uri, pins) for source, _ in sources]
-    sizes = [(file.name, file.bytes) for files in listed for file in files]
-    reading = Reading(spill=Spill(step.scratch, bucket_bits(sizes)))
-    for (source, labelled), files in zip(sources, listed, strict=True):
-        ledgers = [reading.labelled] if labelled else [reading.corpus]
-        if labelled and settings.takes_labelled:
+    return [
+        Listed(source=source, labelled=labelled, files=pinned_files(source.uri, pins)) for source, labelled in sources
+    ]
+
+
+def size_of(listed: Sequence[Listed]) -> int:
+    """Return about how many bytes all sources hold when they are unpacked."""
+    return unpacked_size([(file.name, file.bytes) for one in listed for file in one.files])
+
+
+def read_sources(step: Step, settings: Ingest, listed: Sequence[Listed], workers: Workers) -> Reading:
+    """Read all sources.
+
+    Raises:
+        UserError: a source lacks a column, cannot be read to its end, or has too many bad rows.
+        ModelmillError: a source was changed while it was read.
+    """
+    spill = Spill(step.scratch, bucket_bits(size_of(listed)))
+    reading = Reading(spill=spill, meetings=Meetings(step.scratch))
+    for one in listed:
+        ledgers = [reading.labelled] if one.labelled else [reading.corpus]
+        if one.labelled and settings.takes_labelled:
             ledgers.append(reading.corpus)
-        take = _Taker(settings, source, reading, labelled, ledgers)
-        _read_source(step, source, files, take)
-        _check_bad_rows(source, files, ledgers[0], settings.max_bad_rows)
+        _SourceReader(step, reading, one, ledgers).read(workers, _order(settings, one))
+        _check_bad_rows(one, ledgers[0], settings.max_bad_rows)
     return reading
 
 
-def _read_source(step: Step, source: Source, files: Sequence[SourceFile], take: "_Taker") -> None:
-    total = sum(file.bytes for file in files)
-    done = 0
-    name = source.uri.rstrip("/").rpartition("/")[2]
-    for file in files:
-        kind = _format(source, file, take.labelled)
-        with open_raw(file) as raw:
-            opened = Opened(file=file, source=source, raw=raw, labelled=take.labelled, scratch=step.scratch)
-            take.begin(file)
-            for rows in READERS[kind](opened):
-                take(rows)
-                step.progress(f"reading {name}", done + raw.taken, total, "B")
-                step.check_stop()
-            raw.finish()
-        done += file.bytes
-    step.progress(f"reading {name}", total, total, "B")
+def _order(settings: Ingest, one: Listed) -> Order:
+    return Order(
+        labelled=one.labelled,
+        label=settings.label,
+        min_chars=settings.min_chars,
+        max_chars=settings.max_chars,
+        sample=one.source.sample,
+        quality=None if one.labelled else settings.quality,
+        near=settings.near_duplicates,
+    )
+
+
+class _SourceReader:
+    """Hands the rows of one source to the workers, and takes what they come to."""
+
+    def __init__(self, step: Step, reading: Reading, listed: Listed, ledgers: Sequence[Ledger]) -> None:
+        self._step = step
+        self._reading = reading
+        self._listed = listed
+        self._ledgers = ledgers
+        # The file of each batch under way, by its position, and how many bytes were read when it was handed over.
+        self._under_way: deque[tuple[int, int]] = deque()
+
+    def read(self, workers: Workers, order: Order) -> None:
+        """Read the source to its end."""
+        total = sum(file.bytes for file in self._listed.files)
+        name = self._listed.source.uri.rstrip("/").rpartition("/")[2]
+        for worked in workers.map(partial(work, order), self._batches()):
+            file, done = self._under_way.popleft()
+            self._take(worked, file)
+            self._step.progress(f"reading {name}", done, total, "B")
+            self._step.check_stop()
+        self._step.progress(f"reading {name}", total, total, "B")
+
+    def _batches(self) -> Iterator[Batch]:
+        listed = self._listed
+        before = 0
+        for file in listed.files:
+            kind = _format(listed.source, file, listed.labelled)
+            self._reading.files.append(file.uri)
+            number = len(self._reading.files) - 1
+            with open_raw(file) as raw:
+                opened = Opened(
+                    file=file, source=listed.source, raw=raw, labelled=listed.labelled, scratch=self._step.scratch
+                )
+                for rows in READERS[kind](opened):
+                    self._count(file.uri, rows)
+                    for batch in _pieces(rows):
+                        self._under_way.append((number, before + raw.taken))
+                        yield batch
+                raw.finish()
+            before += file.bytes
+
+    def _count(self, uri: str, rows: Rows) -> None:
+        for ledger in self._files(uri):
+            ledger.read += len(rows.numbers) + len(rows.bad)
+            ledger.drop(rows.bad)
+
+    def _take(self, worked: Worked, file: int) -> None:
+        reading, uri = self._reading, self._reading.files[file]
+        for ledger in self._files(uri):
+            _enter(ledger, worked.dropped)
+        _enter(self._files(uri)[0], worked.unlabelled)
+        if not len(worked.numbers):
+            return
+        numbers = reading.index.add(worked.ids, worked.labels, labelled=self._listed.labelled, groups=None)
+        reading.meetings.add(worked.keys_MB, numbers[worked.having_M])
+        reading.spill.add(worked, labelled=self._listed.labelled, file=file, numbers=numbers)
+
+    def _files(self, uri: str) -> list[FileLedger]:
+        return [ledger.file(uri) for ledger in self._ledgers]
+
+
+def _pieces(rows: Rows) -> Iterator[Batch]:
+    """Cut rows into batches of about as much text as a worker takes at a time."""
+    start = chars = 0
+    for place, text in enumerate(rows.texts):
+        chars += len(text)
+        if chars >= _BATCH_CHARS or place == len(rows.texts) - 1:
+            part = slice(start, place + 1)
+            yield Batch(numbers=rows.numbers[part], texts=rows.texts[part], labels=rows.labels[part])
+            start, chars = place + 1, 0
+
+
+def _enter(ledger: FileLedger, dropped: Dropped) -> None:
+    for reason, count in dropped.counts.items():
+        ledger.drop_counted(reason, count)
+    for row in dropped.samples:
+        ledger.sample(row)
 
 
 def _format(source: Source, file: SourceFile, labelled: bool) -> Format:
@@ -88,67 +191,8 @@ def _format(source: Source, file: SourceFile, labelled: bool) -> Format:
     return kind
 
 
-class _Taker:
-    """Takes rows as they stand in a file: cleans, counts, spills."""
-
-    def __init__(
-        self, settings: Ingest, source: Source, reading: Reading, labelled: bool, ledgers: Sequence[Ledger]
-    ) -> None:
-        self.labelled = labelled
-        self._sample = source.sample
-        self._min_chars = settings.min_chars
-        self._label = labeller(settings.label)
-        self._reading = reading
-        self._ledgers = ledgers
-        self._files: list[FileLedger] = []
-
-    def begin(self, file: SourceFile) -> None:
-        """Take rows of another file from now on."""
-        self._reading.files.append(file.uri)
-        self._files = [ledger.file(file.uri) for ledger in self._ledgers]
-
-    def __call__(self, rows: Rows) -> None:
-        for ledger in self._files:
-            ledger.read += len(rows.numbers) + len(rows.bad)
-            ledger.drop(rows.bad)
-        numbers, texts, labels = [], [], []
-        for number, raw, label in zip(rows.numbers, rows.texts, rows.labels, strict=True):
-            text = clean(raw)
-            if len(text) < self._min_chars:
-                self._too_short(number, raw, text)
-                continue
-            if self._sample < 1 and _draw(text) >= self._sample:
-                self._leave_out(number, text)
-                continue
-            numbers.append(number)
-            texts.append(text)
-            labels.append(self._name(number, text, label) if self.labelled else None)
-        self._reading.spill.add(texts, labels, self.labelled, len(self._reading.files) - 1, numbers)
-
-    def _too_short(self, number: int, raw: str, text: str) -> None:
-        reason = "too_short" if text else "empty"
-        detail = f"{len(text)} characters after cleaning, min_chars is {self._min_chars}"
-        for ledger in self._files:
-            ledger.drop([Rejected(row=number, reason=reason, text=raw, detail=detail)])
-
-    def _leave_out(self, number: int, text: str) -> None:
-        for ledger in self._files:
-            ledger.drop([Rejected(row=number, reason="not_sampled", text=text, detail=f"sample is {self._sample:g}")])
-
-    def _name(self, number: int, text: str, label: object) -> str | None:
-        """Return the class; a row without one is dropped from the labelled data, and stays a text for the corpus."""
-        name, reason, detail = self._label(label)
-        if name is None:
-            self._files[0].drop([Rejected(row=number, reason=reason, text=text, detail=detail)])
-        return name
-
-
-def _draw(text: str) -> float:
-    """Return a number from 0 to 1 by the text alone; salted, so that it says nothing about the text's split."""
-    return int.from_bytes(sha256(b"sample:" + text.encode()).digest()[:7], "big") / 2**56
-
-
-def _check_bad_rows(source: Source, files: Sequence[SourceFile], ledger: Ledger, allowed: float) -> None:
+def _check_bad_rows(listed: Listed, ledger: Ledger, allowed: float) -> None:
+    files = listed.files
     counted = [ledger.file(file.uri) for file in files]
     read = sum(file.read for file in counted)
     reasons = sum((Counter({r: n for r, n in file.dropped.items() if r in BAD}) for file in counted), Counter[str]())
@@ -162,6 +206,7 @@ def _check_bad_rows(source: Source, files: Sequence[SourceFile], ledger: Ledger,
     )
     shown = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
     raise UserError(
-        f"{source.uri}: {bad} of {read} rows are bad ({bad / read:.2%}: {shown}), max_bad_rows allows {allowed:.2%}; "
-        f"first: {uri} row {first.row}: {first.reason}, {first.detail}; mend the file or raise ingest.max_bad_rows"
+        f"{listed.source.uri}: {bad} of {read} rows are bad ({bad / read:.2%}: {shown}), max_bad_rows allows "
+        f"{allowed:.2%}; first: {uri} row {first.row}: {first.reason}, {first.detail}; mend the file or raise "
+        "ingest.max_bad_rows"
     )

@@ -6,15 +6,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.ingest.checks import check_corpus, labels_of
-from components.ingest.read import read_sources
+from components.ingest.read import list_sources, read_sources, size_of
 from components.ingest.settings import IngestSettings
 from components.ingest.settle import SPLITS
 from components.ingest.sort import sort_rows
+from components.ingest.workers import workers
 from components.ingest.write import write_corpus, write_labelled
+from modelmill.cores import usable_cores
 from modelmill.dataset import Dataset, encode, write_made
 from modelmill.ledger import Ledger
 from modelmill.step import Step
 from modelmill.version import code_digest
+
+# Bytes that are done before other processes would be up.
+_LITTLE = 32 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +43,10 @@ def run(step: Step, settings: IngestSettings, sources: str) -> IngestOutputs:
         ModelmillError: a source was changed since it was pinned, or the store cannot be written.
     """
     pins: dict[str, str] = json.loads(sources)
-    reading = read_sources(step, settings, pins)
-    rows = sort_rows(step, settings, reading)
+    listed = list_sources(settings, pins)
+    with workers(little=size_of(listed) < _LITTLE, cores=usable_cores()) as hands:
+        reading = read_sources(step, settings, listed, hands)
+        rows = sort_rows(step, settings, reading, hands)
     # All that may be wrong is found before the first byte goes into the store.
     labels = labels_of(settings, reading.labelled, rows) if settings.labelled else []
     if settings.corpus:

@@ -14,6 +14,7 @@ from pydantic import (
     model_validator,
 )
 
+from components.ingest.text.settings import NearDuplicates, Quality
 from modelmill.errors import UserError
 from modelmill.settings import Section, Task
 from modelmill.sources import check_uri, nearest
@@ -219,6 +220,14 @@ class Ingest(Section):
     """Share of a source's rows (all its files together) that may be unreadable; more fail the step."""
     min_chars: int = Field(default=1, ge=1)
     """Shorter texts are dropped, in characters after cleaning."""
+    max_chars: int = Field(default=5_000_000, ge=1)
+    """Longer texts are dropped, in characters after cleaning; a worker takes some 100 bytes for each."""
+    quality: Quality | None = None
+    """Rules that the documents of the corpus must keep; none if left out. Labelled rows are not judged."""
+    near_duplicates: NearDuplicates = NearDuplicates()
+    """What becomes of texts that are nearly the same."""
+    decontaminate: int | None = Field(default=13, ge=1, le=100)
+    """Texts of the corpus with a run of so many words of a validation or test row are dropped; null keeps them."""
 
     @model_validator(mode="after")
     def _sources_make_sense(self) -> Self:

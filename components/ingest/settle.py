@@ -1,23 +1,30 @@
-"""Decides, for all rows with the same ids at once, which are kept and where: duplicates, conflicts, splits.
+"""Decides over all rows at once which are kept and where: duplicates, conflicts, splits.
 
-A row's split hangs on its text alone, through its id: the same on every machine, in every order of files and rows, and
-whatever its label.
+A row's split hangs on the texts of its group alone: the same on every machine, in every order of files and rows, and
+whatever the labels. A group is what must not be torn apart: equal and nearly equal texts, and rows with the same key.
 """
+
+# N rows, by number in the order of reading
 
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
+from components.ingest.index import Index
 from components.ingest.settings import Split
-from components.ingest.spill import id_words
 
 SPLITS = ("train", "validation", "test")
 
 Booleans = npt.NDArray[np.bool_]
+Bytes = npt.NDArray[np.int8]
 Integers = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint64]
+
+# What becomes of a row, in one of the two datasets: absent, kept, or dropped for a reason.
+ABSENT, KEPT = 0, 1
+REASONS = {2: "duplicate", 3: "near_duplicate", 4: "label_conflict", 5: "held_out"}
+_DUPLICATE, _NEAR_DUPLICATE, _CONFLICT, _HELD_OUT = REASONS
 
 _HALF = np.uint64(32)
 _LOW_HALF = np.uint64(0xFFFFFFFF)
@@ -25,85 +32,102 @@ _LOW_HALF = np.uint64(0xFFFFFFFF)
 
 @dataclass(frozen=True, kw_only=True)
 class Settled:
-    """What a bucket came to; all positions are rows of `table`, in the order of their ids."""
+    """What became of each row."""
 
-    table: pa.Table
-    labelled: Integers
-    """Kept labelled rows."""
-    labelled_split: Integers
-    """Their splits, as positions in SPLITS."""
-    corpus: Integers
-    """Kept rows of the corpus."""
-    labelled_dropped: dict[str, Integers]
-    """Dropped labelled rows by reason."""
-    corpus_dropped: dict[str, Integers]
-    """Dropped rows of the corpus by reason."""
+    labelled_N: Bytes
+    """As a labelled row. A row without a usable label is ABSENT: reading has counted it."""
+    corpus_N: Bytes
+    """As a text of the corpus."""
+    split_N: Bytes
+    """The split of each row's group, as a position in SPLITS; holds for labelled rows."""
+    draw_N: Integers
+    """A number from 0 to 2^32 - 1 by which the corpus's own split is drawn, the same throughout a cluster."""
 
 
-def split_of(low: Words, split: Split) -> Integers:
-    """Return the split of labelled rows, as positions in SPLITS, by the trailing words of their ids."""
+def settle(index: Index, near_N: Integers, group_N: Integers, split: Split, *, rules: "Rules") -> Settled:
+    """Settle all rows; `near_N` and `group_N` number each row's cluster of near-duplicates, and its group around it."""
+    rank_N, same_N = _ranks(index)
+    draw_N = index.low_N[_leads(group_N, rank_N)]
+    split_N = split_of(draw_N, split)
+    twins_N = near_N if rules.drop_near else same_N
+    labelled_N = _labelled(index, same_N, twins_N, rank_N)
+    in_corpus = ~index.labelled_N | rules.takes_labelled
+    has_labelled = np.zeros(index.rows, dtype=np.bool_)
+    has_labelled[near_N[index.labelled_N]] = True
+    corpus_N = np.zeros(index.rows, dtype=np.int8)
+    held_out = in_corpus & has_labelled[near_N] & (split_N != 0)
+    corpus_N[held_out] = _HELD_OUT
+    _keep_firsts(corpus_N, in_corpus & ~held_out, same_N, twins_N, rank_N)
+    return Settled(
+        labelled_N=labelled_N,
+        corpus_N=corpus_N,
+        split_N=split_N.astype(np.int8),
+        draw_N=(index.low_N[_leads(near_N, rank_N)] & _LOW_HALF).astype(np.int64),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """What the recipe says of rows that are alike."""
+
+    takes_labelled: bool
+    """Whether the training texts of labelled rows belong to the corpus."""
+    drop_near: bool
+    """Whether of near-duplicates one is kept, or all of them, together in one split."""
+
+
+def split_of(draw_N: Words, split: Split) -> Integers:
+    """Return splits, as positions in SPLITS, by the trailing words of ids."""
     # Bits 64 to 95 of the SHA-256. Shards go by the first bits and the corpus's own split by bits 96 to 127: the bits
     # of a hash are independent, so that the three draws are.
-    draw = (low >> _HALF).astype(np.float64) / 2.0**32
+    draw = (draw_N >> _HALF).astype(np.float64) / 2.0**32
     # Shares that sum to 1 in decimals may not in binary: without a test split nothing may be left for it.
     bounds = [split.train, split.train + split.validation if split.test else 1.0]
     return np.searchsorted(bounds, draw, side="right")
 
 
-def corpus_draw(low: Words) -> Integers:
-    """Return a number from 0 to 2^32 - 1 for each row of the corpus, by which its split is drawn."""
-    return (low & _LOW_HALF).astype(np.int64)
+def _ranks(index: Index) -> tuple[Integers, Integers]:
+    """Return each row's place in the order of ids, of equal ones the first read first, and a number for its id."""
+    order = np.lexsort((index.low_N, index.high_N))
+    high, low = index.high_N[order], index.low_N[order]
+    new = np.ones(len(order), dtype=np.bool_)
+    new[1:] = (high[1:] != high[:-1]) | (low[1:] != low[:-1])
+    rank_N = np.empty(len(order), dtype=np.int64)
+    rank_N[order] = np.arange(len(order))
+    same_N = np.empty(len(order), dtype=np.int64)
+    same_N[order] = np.cumsum(new) - 1
+    return rank_N, same_N
 
 
-def settle(table: pa.Table, split: Split, *, takes_labelled: bool) -> Settled:
-    """Settle one bucket: a table of id, text, label (null where unusable) and labelled, in the order of reading."""
-    high, low = id_words(table["id"])
-    label = table["label"].combine_chunks().dictionary_encode().indices.fill_null(-1).to_numpy()
-    labelled = table["labelled"].to_numpy()
-    # Stable: of equal ids the row that was read first comes first.
-    order = np.lexsort((low, high))
-    group = _groups(high[order], low[order])
-    drawn = split_of(low[order], split)
-    kept, dropped = _labelled(group, label[order], labelled[order])
-    in_corpus = ~labelled[order] | takes_labelled
-    has_labelled = np.zeros(group[-1] + 1, dtype=np.bool_)
-    has_labelled[group[labelled[order]]] = True
-    held_out = in_corpus & has_labelled[group] & (drawn != 0)
-    corpus = _firsts(group, in_corpus & ~held_out)
-    return Settled(
-        table=table,
-        labelled=order[kept],
-        labelled_split=drawn[kept],
-        corpus=order[corpus],
-        labelled_dropped={reason: order[rows] for reason, rows in dropped.items()},
-        corpus_dropped={
-            "held_out": order[held_out],
-            "duplicate": order[in_corpus & ~held_out & ~corpus],
-        },
-    )
+def _leads(cluster_N: Integers, rank_N: Integers) -> Integers:
+    """Return, for each row, the row of its cluster with the smallest id."""
+    smallest = np.full(len(cluster_N), len(cluster_N), dtype=np.int64)
+    np.minimum.at(smallest, cluster_N, rank_N)
+    by_rank = np.empty(len(rank_N), dtype=np.int64)
+    by_rank[rank_N] = np.arange(len(rank_N))
+    return by_rank[smallest[cluster_N]] if len(rank_N) else by_rank
 
 
-def _groups(high: Words, low: Words) -> Integers:
-    """Return the number of each sorted row's id: 0 for the first id, 1 for the next one."""
-    new = (high[1:] != high[:-1]) | (low[1:] != low[:-1])
-    return np.concatenate(([0], np.cumsum(new)))
+def _labelled(index: Index, same_N: Integers, twins_N: Integers, rank_N: Integers) -> Bytes:
+    usable = index.labelled_N & (index.label_N >= 0)
+    lowest = np.full(index.rows, np.iinfo(np.int32).max, dtype=np.int32)
+    highest = np.full(index.rows, -1, dtype=np.int32)
+    np.minimum.at(lowest, same_N[usable], index.label_N[usable])
+    np.maximum.at(highest, same_N[usable], index.label_N[usable])
+    conflict = usable & (lowest != highest)[same_N]
+    fate_N = np.zeros(index.rows, dtype=np.int8)
+    fate_N[conflict] = _CONFLICT
+    _keep_firsts(fate_N, usable & ~conflict, same_N, twins_N, rank_N)
+    return fate_N
 
 
-def _firsts(group: Integers, among: Booleans) -> Booleans:
-    """Return which rows are the first of their group among some."""
+def _keep_firsts(fate_N: Bytes, among: Booleans, same_N: Integers, twins_N: Integers, rank_N: Integers) -> None:
+    """Keep of the rows among, in each cluster of twins, the one with the smallest id; the others are duplicates."""
     rows = np.flatnonzero(among)
-    firsts = np.zeros(len(group), dtype=np.bool_)
-    firsts[rows[np.unique(group[rows], return_index=True)[1]]] = True
-    return firsts
-
-
-def _labelled(group: Integers, label: Integers, labelled: Booleans) -> tuple[Booleans, dict[str, Booleans]]:
-    """Return which labelled rows are kept, and those dropped as duplicates or because their labels differ."""
-    usable = labelled & (label >= 0)
-    lowest = np.full(group[-1] + 1, np.iinfo(np.int64).max)
-    highest = np.full(group[-1] + 1, -1)
-    np.minimum.at(lowest, group[usable], label[usable])
-    np.maximum.at(highest, group[usable], label[usable])
-    conflict = usable & (lowest != highest)[group]
-    kept = _firsts(group, usable & ~conflict)
-    return kept, {"label_conflict": conflict, "duplicate": usable & ~conflict & ~kept}
+    rows = rows[np.argsort(rank_N[rows])]
+    fate_N[rows] = _NEAR_DUPLICATE
+    firsts = np.unique(twins_N[rows], return_index=True)[1]
+    distinct = np.zeros(len(rows), dtype=np.bool_)
+    distinct[np.unique(same_N[rows], return_index=True)[1]] = True
+    fate_N[rows[~distinct]] = _DUPLICATE
+    fate_N[rows[firsts]] = KEPT

@@ -1,8 +1,9 @@
-"""The second pass: bucket by bucket, rows are settled and counted; what is kept is laid out in the order of the ids."""
+"""The second pass: all rows are settled, then gone through by bucket, counted, and laid out in the order of ids."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from components.ingest.clusters import Clusters
+from components.ingest.decontaminate import Grams, contaminated, held_out_grams
 from components.ingest.read import Reading
 from components.ingest.settings import Ingest
-from components.ingest.settle import SPLITS, Settled, corpus_draw, settle
-from components.ingest.spill import ID_BYTES, id_words
+from components.ingest.settle import KEPT, REASONS, SPLITS, Rules, Settled, settle
+from components.ingest.spill import id_words
+from components.ingest.work import ID_BYTES
+from components.ingest.workers import Workers
 from modelmill.ledger import Ledger, Rejected
 from modelmill.step import Step
 
@@ -22,8 +27,9 @@ _CORPUS = pa.schema([*_KEPT, ("draw", pa.int64())])
 _LABELLED = pa.schema([*_KEPT, ("label", pa.string()), ("split", pa.int8())])
 Rows = npt.NDArray[np.int64]
 
-# Tables are written and read back in pieces of so many rows.
+# Tables are written and read back in pieces of so many rows, and looked at for contamination in still smaller ones.
 _PIECE_ROWS = 1 << 16
+_LOOK_CHARS = 1 << 21
 
 
 @dataclass(kw_only=True)
@@ -48,59 +54,122 @@ class Sorted:
         return _tables(self.labelled_path)
 
 
-def sort_rows(step: Step, settings: Ingest, reading: Reading) -> Sorted:
+def sort_rows(step: Step, settings: Ingest, reading: Reading, workers: Workers) -> Sorted:
     """Settle all rows that were read; afterwards both ledgers tell of every row.
 
     Raises:
         ModelmillError: a ledger does not add up.
     """
+    settled = _settled(settings, reading)
+    step.check_stop()
+    grams = _held_out(settings, reading, settled)
     result = Sorted(corpus_path=step.scratch / "corpus.arrow", labelled_path=step.scratch / "labelled.arrow")
-    total = reading.corpus.read + reading.labelled.read
     done = 0
     with (
         pa.ipc.new_stream(str(result.corpus_path), _CORPUS) as corpus,
         pa.ipc.new_stream(str(result.labelled_path), _LABELLED) as labelled,
     ):
-        for table in reading.spill.buckets():
+        for bucket in reading.spill.tables():
             step.check_stop()
-            settled = settle(table, settings.split, takes_labelled=settings.takes_labelled)
-            _keep_corpus(result, settled, corpus)
-            _keep_labelled(result, settled, labelled)
-            _count(reading.files, reading.corpus, table, settled.corpus, settled.corpus_dropped)
-            _count(reading.files, reading.labelled, table, settled.labelled, settled.labelled_dropped)
+            table = bucket.take(np.lexsort(id_words(bucket["id"])[::-1]))
+            number = table["number"].to_numpy()
+            in_corpus, as_labelled = _fates(settled.corpus_N[number]), _fates(settled.labelled_N[number])
+            if grams:
+                _take_out(in_corpus, table, grams, workers)
+            _keep_corpus(result, table.take(in_corpus["kept"]), settled, corpus)
+            _keep_labelled(result, table.take(as_labelled["kept"]), settled, labelled)
+            _count(reading.files, reading.corpus, table, in_corpus)
+            _count(reading.files, reading.labelled, table, as_labelled)
             done += table.num_rows
-            step.progress("sorting", done, total, "rows")
+            step.progress("sorting", done, reading.index.rows, "rows")
+    reading.spill.clear()
     reading.corpus.check()
     reading.labelled.check()
     return result
 
 
-def _keep_corpus(result: Sorted, settled: Settled, writer: Any) -> None:
-    kept = settled.table.select(["id", "text"]).take(settled.corpus)
+def _settled(settings: Ingest, reading: Reading) -> Settled:
+    index = reading.index
+    near = Clusters(index.rows)
+    # Equal texts meet too: their ids' words are the key.
+    near.link_equal(index.high_N ^ index.low_N, np.arange(index.rows))
+    reading.meetings.link(near)
+    groups = near.copy()
+    grouped = np.flatnonzero(index.group_N)
+    groups.link_equal(index.group_N[grouped], grouped)
+    rules = Rules(takes_labelled=settings.takes_labelled, drop_near=settings.near_duplicates.action == "drop")
+    return settle(index, near.root_N, groups.root_N, settings.split, rules=rules)
+
+
+def _held_out(settings: Ingest, reading: Reading, settled: Settled) -> Grams:
+    """Return the runs of words that may not stand in the corpus."""
+    if not settings.corpus or not settings.labelled or settings.decontaminate is None:
+        return {}
+
+    def batches() -> Iterator[Sequence[str]]:
+        for table in reading.spill.tables():
+            number = table["number"].to_numpy()
+            rows = np.flatnonzero((settled.labelled_N[number] == KEPT) & (settled.split_N[number] != 0))
+            yield from _texts(table["text"].take(rows))
+
+    return held_out_grams(batches(), settings.decontaminate)
+
+
+def _fates(fate: npt.NDArray[np.int8]) -> dict[str, Rows]:
+    """Return the positions of the rows that are kept, and of those dropped by reason."""
+    dropped = {reason: np.flatnonzero(fate == code) for code, reason in REASONS.items()}
+    return {"kept": np.flatnonzero(fate == KEPT), **dropped}
+
+
+def _take_out(fates: dict[str, Rows], table: Any, grams: Grams, workers: Workers) -> None:
+    """Drop of the kept rows those that hold a held-out run of words."""
+    kept = fates["kept"]
+    found = list(workers.map(partial(contaminated, grams=grams), _texts(table["text"].take(kept))))
+    hit = np.concatenate(found) if found else np.zeros(0, dtype=np.bool_)
+    fates["kept"], fates["contaminated"] = kept[~hit], kept[hit]
+
+
+def _texts(column: Any) -> Iterator[list[str]]:
+    """Yield texts in batches of about as much as a worker takes at a time."""
+    held: list[str] = []
+    chars = 0
+    for chunk in column.chunks:
+        for start in range(0, len(chunk), 1024):
+            for text in chunk.slice(start, 1024).to_pylist():
+                held.append(text)
+                chars += len(text)
+                if chars >= _LOOK_CHARS:
+                    yield held
+                    held, chars = [], 0
+    if held:
+        yield held
+
+
+def _keep_corpus(result: Sorted, kept: Any, settled: Settled, writer: Any) -> None:
     if not kept.num_rows:
         return
-    draw = corpus_draw(id_words(kept["id"])[1])
+    draw = settled.draw_N[kept["number"].to_numpy()]
     result.corpus_rows += kept.num_rows
     result.smallest_draw = min(result.smallest_draw, int(draw.min()))
-    writer.write_table(kept.append_column("draw", pa.array(draw)), _PIECE_ROWS)
+    writer.write_table(kept.select(["id", "text"]).append_column("draw", pa.array(draw)), _PIECE_ROWS)
 
 
-def _keep_labelled(result: Sorted, settled: Settled, writer: Any) -> None:
-    kept = settled.table.select(["id", "text", "label"]).take(settled.labelled)
-    split = pa.array(settled.labelled_split, pa.int8())
-    names = [SPLITS[position] for position in settled.labelled_split]
-    result.classes.update(zip(names, kept["label"].to_pylist(), strict=True))
-    writer.write_table(kept.append_column("split", split), _PIECE_ROWS)
+def _keep_labelled(result: Sorted, kept: Any, settled: Settled, writer: Any) -> None:
+    split = settled.split_N[kept["number"].to_numpy()]
+    result.classes.update(zip([SPLITS[each] for each in split], kept["label"].to_pylist(), strict=True))
+    columns = kept.select(["id", "text", "label"])
+    writer.write_table(columns.append_column("split", pa.array(split, pa.int8())), _PIECE_ROWS)
 
 
-def _count(files: list[str], ledger: Ledger, table: Any, kept: Rows, dropped: dict[str, Rows]) -> None:
-    """Enter a bucket's kept and dropped rows, given by their positions, into the ledger of the files they came from."""
+def _count(files: list[str], ledger: Ledger, table: Any, fates: dict[str, Rows]) -> None:
+    """Enter a bucket's kept and dropped rows into the ledger of the files that they came from."""
     file = table["file"].to_numpy()
-    for number, count in zip(*np.unique(file[kept], return_counts=True), strict=True):
-        ledger.file(files[number]).kept += int(count)
-    for reason, rows in dropped.items():
+    for reason, rows in fates.items():
         for number, count in zip(*np.unique(file[rows], return_counts=True), strict=True):
             own = ledger.file(files[number])
+            if reason == "kept":
+                own.kept += int(count)
+                continue
             own.drop_counted(reason, int(count))
             wanted = own.wants(reason)
             samples = table.take(rows[file[rows] == number][:wanted]) if wanted else table.slice(0, 0)

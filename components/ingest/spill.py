@@ -6,7 +6,6 @@ buckets shows in a dataset: buckets are gone through in the order of the ids.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-ID_BYTES = 16
-"""Of the SHA-256 of a text: two texts of 10^9 share an id with a chance of 10^-21."""
+from components.ingest.work import ID_BYTES, Worked
 
 _SCHEMA = pa.schema(
     [
@@ -25,26 +23,25 @@ _SCHEMA = pa.schema(
         ("labelled", pa.bool_()),
         ("file", pa.int32()),
         ("row", pa.int64()),
+        ("number", pa.int64()),
     ]
 )
-# Of text held before it goes to disk, in characters, and rows with it.
-_BUFFER_CHARS = 64 << 20
-_BUFFER_ROWS = 1 << 18
+# Of rows held before they go to disk.
+_BUFFER_BYTES = 64 << 20
 # Of raw data for one bucket; packed text grows about fourfold.
 _BUCKET_BYTES = 64 << 20
-_PACKED = (".gz", ".bz2", ".xz", ".parquet")
+_PACKED = (".gz", ".bz2", ".xz", ".zst", ".parquet")
 # As many files are open at once while reading; most systems allow 1,024.
 _MAX_BITS = 8
 
 
-def content_id(text: str) -> bytes:
-    """Return the id of a cleaned text: the first 16 bytes of its SHA-256."""
-    return sha256(text.encode()).digest()[:ID_BYTES]
+def unpacked_size(files: Sequence[tuple[str, int]]) -> int:
+    """Return about how many bytes files hold, by name and size in bytes."""
+    return sum(count * (4 if name.lower().endswith(_PACKED) else 1) for name, count in files)
 
 
-def bucket_bits(files: Sequence[tuple[str, int]]) -> int:
-    """Return how many leading bits of the id make the buckets, for files by name and size in bytes."""
-    size = sum(count * (4 if name.lower().endswith(_PACKED) else 1) for name, count in files)
+def bucket_bits(size: int) -> int:
+    """Return how many leading bits of the id make the buckets for so many bytes of raw data."""
     return min(_MAX_BITS, (size // _BUCKET_BYTES).bit_length())
 
 
@@ -75,41 +72,49 @@ class Spill:
 
     folder: Path
     bits: int
-    _columns: dict[str, list[Any]] = field(default_factory=lambda: {name: [] for name in _SCHEMA.names}, init=False)
-    _chars: int = field(default=0, init=False)
+    _held: list[Any] = field(default_factory=list, init=False)
+    _bytes: int = field(default=0, init=False)
     _writers: dict[int, Any] = field(default_factory=dict, init=False)
 
-    def add(
-        self, texts: Sequence[str], labels: Sequence[str | None], labelled: bool, file: int, rows: Sequence[int]
-    ) -> None:
-        """Add rows of one file, given by its number."""
-        columns = self._columns
-        columns["id"].extend(map(content_id, texts))
-        columns["text"].extend(texts)
-        columns["label"].extend(labels)
-        columns["labelled"].extend([labelled] * len(texts))
-        columns["file"].extend([file] * len(texts))
-        columns["row"].extend(rows)
-        self._chars += sum(map(len, texts))
-        if self._chars >= _BUFFER_CHARS or len(columns["id"]) >= _BUFFER_ROWS:
+    def add(self, worked: Worked, *, labelled: bool, file: int, numbers: npt.NDArray[np.int64]) -> None:
+        """Add rows of one file, given by its number, with the numbers that the rows have in the index."""
+        count = len(worked.texts)
+        ids = pa.Array.from_buffers(pa.binary(ID_BYTES), count, [None, pa.py_buffer(worked.ids)])
+        columns = [
+            ids,
+            pa.array(worked.texts, pa.large_string()),
+            pa.array(worked.labels, pa.string()),
+            pa.array(np.full(count, labelled)),
+            pa.array(np.full(count, file, dtype=np.int32)),
+            pa.array(worked.numbers),
+            pa.array(numbers),
+        ]
+        table = pa.table(columns, schema=_SCHEMA)
+        self._held.append(table)
+        self._bytes += table.nbytes
+        if self._bytes >= _BUFFER_BYTES:
             self._flush()
 
-    def buckets(self) -> Iterator[Any]:
-        """Yield the tables of all buckets in the order of the ids, each in the order of reading; to be had once."""
+    def tables(self) -> Iterator[Any]:
+        """Yield the tables of all buckets in the order of the ids, each in the order of reading; no row comes after."""
         self._flush()
         for writer in self._writers.values():
             writer.close()
         for bucket in sorted(self._writers):
-            path = self._path(bucket)
-            with pa.memory_map(str(path)) as file:
+            with pa.memory_map(str(self._path(bucket))) as file:
                 yield pa.ipc.open_stream(file).read_all()
-            path.unlink()
+
+    def clear(self) -> None:
+        """Give back the disk."""
+        for bucket in self._writers:
+            self._path(bucket).unlink()
+        self._writers = {}
 
     def _flush(self) -> None:
-        if not self._columns["id"]:
+        if not self._held:
             return
-        table = pa.table(self._columns, schema=_SCHEMA)
-        self._columns, self._chars = {name: [] for name in _SCHEMA.names}, 0
+        table = pa.concat_tables(self._held)
+        self._held, self._bytes = [], 0
         buckets = leading(id_words(table["id"])[0], self.bits)
         order = np.argsort(buckets, kind="stable")
         table = table.take(order)

@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from modelmill.cores import usable_cores
 from modelmill.errors import UserError
 from modelmill.models import text
 from modelmill.models.folder import MODEL_FILE
 from modelmill.models.tokenizer import Ids, Tokenizer, load_tokenizer
 from modelmill.text import clean
-from modelmill.training.device import usable_cores
 
 Probabilities = npt.NDArray[np.float64]
 

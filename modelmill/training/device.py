@@ -1,11 +1,10 @@
 """Where training runs, and what makes two runs of it alike."""
 
 import os
-from pathlib import Path
 
 import torch
 
-_CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+from modelmill.cores import usable_cores
 
 
 def prepare(seed: int) -> torch.device:
@@ -20,16 +19,3 @@ def prepare(seed: int) -> torch.device:
     torch.set_num_threads(usable_cores())
     torch.manual_seed(seed)
     return device
-
-
-def usable_cores(quota_file: Path = _CGROUP_QUOTA) -> int:
-    """Return how many cores this process may use: by its affinity, and by its container's quota, rounded up."""
-    try:
-        allowed = len(os.sched_getaffinity(0))
-    except AttributeError:
-        allowed = os.cpu_count() or 1
-    try:
-        quota, period = quota_file.read_text().split()
-    except (OSError, ValueError):
-        return allowed
-    return allowed if quota == "max" else max(1, min(allowed, -(-int(quota) // int(period))))

@@ -1,80 +1,122 @@
-import random
 from collections import Counter, defaultdict
-from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.ingest import spill as spilling
+from components.ingest.index import Index
 from components.ingest.settings import Split
-from components.ingest.settle import SPLITS, settle, split_of
-from components.ingest.spill import Spill, bucket_bits, content_id, id_words
+from components.ingest.settle import KEPT, REASONS, SPLITS, Rules, Settled, settle, split_of
+from components.ingest.work import content_id
 
 SPLIT = Split(train=0.5, validation=0.25, test=0.25)
 
 # Few texts and labels, so that they meet: (text, label or None, labelled).
+Row = tuple[str, str | None, bool]
 ROWS = st.lists(
     st.tuples(st.sampled_from("abcdefgh"), st.sampled_from(["x", "y", None]), st.booleans()), min_size=1, max_size=40
 )
+# Which of the texts are nearly the same.
+NEAR = st.dictionaries(st.sampled_from("abcdefgh"), st.sampled_from("abcdefgh"))
 
 
-def table(rows: list[tuple[str, str | None, bool]]) -> pa.Table:
-    texts, _, labelled = zip(*rows, strict=True)
-    return pa.table(
-        {
-            "id": pa.array([content_id(text) for text in texts], pa.binary(16)),
-            "text": pa.array(texts, pa.large_string()),
-            "label": pa.array([label if is_labelled else None for _, label, is_labelled in rows], pa.string()),
-            "labelled": pa.array(labelled),
-            "file": pa.array([0] * len(rows), pa.int32()),
-            "row": pa.array(range(len(rows)), pa.int64()),
-        }
-    )
+def index_of(rows: list[Row]) -> Index:
+    index = Index()
+    for text, label, labelled in rows:
+        index.add(content_id(text), [label if labelled else None], labelled=labelled, groups=None)
+    return index
+
+
+def numbered(names: list[str]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    first = {name: names.index(name) for name in names}
+    return np.array([first[name] for name in names])
+
+
+def settled_rows(rows: list[Row], near: dict[str, str], *, takes_labelled: bool, drop_near: bool = True) -> Settled:
+    clusters = numbered([lead(text, near) for text, _, _ in rows])
+    rules = Rules(takes_labelled=takes_labelled, drop_near=drop_near)
+    return settle(index_of(rows), clusters, clusters, SPLIT, rules=rules)
+
+
+def lead(text: str, near: dict[str, str]) -> str:
+    """The text that a chain of near ones ends in; any one of a circle's."""
+    seen = []
+    while text in near and text not in seen:
+        seen.append(text)
+        text = near[text]
+    return min(seen[seen.index(text) :]) if text in seen else text
 
 
 def drawn(text: str) -> str:
-    _, low = id_words(pa.array([content_id(text)], pa.binary(16)))
+    low = np.frombuffer(content_id(text)[8:], dtype=">u8").astype(np.uint64)
     return SPLITS[split_of(low, SPLIT)[0]]
 
 
 @settings(deadline=None)
-@given(ROWS, st.booleans())
+@given(ROWS, NEAR, st.booleans(), st.booleans())
 def test_rows_are_kept_and_dropped_as_a_plain_loop_would(
-    rows: list[tuple[str, str | None, bool]], takes_labelled: bool
+    rows: list[Row], near: dict[str, str], takes_labelled: bool, drop_near: bool
 ) -> None:
+    cluster = {text: lead(text, near) for text in "abcdefgh"}
+    there = {text for text, _, _ in rows}
+    smallest = {
+        name: min((text for text in there if cluster[text] == name), key=content_id)
+        for name in {cluster[text] for text in there}
+    }
+    split = {text: drawn(smallest[cluster[text]]) for text in there}
     labels = defaultdict(set)
     for text, label, labelled in rows:
         if labelled and label is not None:
             labels[text].add(label)
-    held_out = {text for text, _, labelled in rows if labelled and drawn(text) != "train"}
-    expected: dict[str, set[int]] = defaultdict(set)
-    seen_labelled, seen_corpus = set(), set()
-    for row, (text, label, labelled) in enumerate(rows):
-        if labelled and label is not None:
-            fate = "label_conflict" if len(labels[text]) > 1 else "duplicate" if text in seen_labelled else "kept"
-            seen_labelled.add(text)
-            expected[f"labelled {fate}"].add(row)
-        if not labelled or takes_labelled:
-            fate = "held_out" if text in held_out else "duplicate" if text in seen_corpus else "kept"
-            seen_corpus.add(text)
-            expected[f"corpus {fate}"].add(row)
+    held_out = {cluster[text] for text, _, labelled in rows if labelled and split[text] != "train"}
 
-    settled = settle(table(rows), SPLIT, takes_labelled=takes_labelled)
+    def fates(candidates: list[int]) -> dict[int, str]:
+        fate: dict[int, str] = {}
+        for text in sorted({rows[row][0] for row in candidates}, key=content_id):
+            own = [row for row in candidates if rows[row][0] == text]
+            twins = {rows[row][0] for row in fate if cluster[rows[row][0]] == cluster[text]}
+            fate |= dict.fromkeys(own, "duplicate") | {own[0]: "near_duplicate" if drop_near and twins else "kept"}
+        return fate
 
-    found = {"labelled kept": settled.labelled, "corpus kept": settled.corpus}
-    found |= {f"labelled {reason}": which for reason, which in settled.labelled_dropped.items()}
-    found |= {f"corpus {reason}": which for reason, which in settled.corpus_dropped.items()}
-    assert {name: set(which.tolist()) for name, which in found.items() if len(which)} == expected
-    splits = [drawn(rows[row][0]) for row in settled.labelled]
-    assert [SPLITS[position] for position in settled.labelled_split] == splits
+    usable = [row for row, (_, label, labelled) in enumerate(rows) if labelled and label is not None]
+    conflict = [row for row in usable if len(labels[rows[row][0]]) > 1]
+    expected_labelled = fates([row for row in usable if row not in conflict])
+    expected_labelled |= dict.fromkeys(conflict, "label_conflict")
+    in_corpus = [row for row, (_, _, labelled) in enumerate(rows) if not labelled or takes_labelled]
+    out = [row for row in in_corpus if cluster[rows[row][0]] in held_out]
+    expected_corpus = fates([row for row in in_corpus if row not in out]) | dict.fromkeys(out, "held_out")
+
+    found = settled_rows(rows, near, takes_labelled=takes_labelled, drop_near=drop_near)
+
+    names = {KEPT: "kept", **REASONS}
+    assert {row: names[code] for row, code in enumerate(found.labelled_N.tolist()) if code} == expected_labelled
+    assert {row: names[code] for row, code in enumerate(found.corpus_N.tolist()) if code} == expected_corpus
+    assert [SPLITS[position] for position in found.split_N] == [split[text] for text, _, _ in rows]
+
+
+@settings(deadline=None)
+@given(ROWS, NEAR, st.randoms())
+def test_the_order_of_reading_changes_nothing_but_which_of_equal_rows_is_kept(
+    rows: list[Row], near: dict[str, str], chance: object
+) -> None:
+    shuffled = list(rows)
+    chance.shuffle(shuffled)  # type: ignore[attr-defined]
+
+    def kept(given: list[Row]) -> set[tuple[str, str | None, int]]:
+        found = settled_rows(given, near, takes_labelled=True)
+        return {
+            (text, label, int(split))
+            for (text, label, _), fate, split in zip(given, found.labelled_N, found.split_N, strict=True)
+            if fate == KEPT
+        }
+
+    assert kept(rows) == kept(shuffled)
 
 
 def test_splits_have_the_shares_that_were_asked_for() -> None:
-    _, low = id_words(pa.array([content_id(str(number)) for number in range(20_000)], pa.binary(16)))
+    words = np.frombuffer(b"".join(content_id(str(number)) for number in range(20_000)), dtype=">u8")
+    low = words.reshape(-1, 2)[:, 1].astype(np.uint64)
 
     shares = Counter(split_of(low, Split(train=0.7, validation=0.1, test=0.2)).tolist())
 
@@ -101,36 +143,7 @@ def test_a_split_without_a_share_gets_no_row(split: Split, there: set[int]) -> N
 
 def test_a_text_stays_in_its_split_when_all_others_change() -> None:
     texts = [f"text {number}" for number in range(200)]
-    before = dict(zip(texts, map(drawn, texts), strict=True))
 
-    settled = settle(table([(text, "x", True) for text in texts[::3]]), SPLIT, takes_labelled=False)
+    found = settled_rows([(text, "x", True) for text in texts[::3]], {}, takes_labelled=False)
 
-    for row, split in zip(settled.labelled, settled.labelled_split, strict=True):
-        assert SPLITS[split] == before[texts[::3][row]]
-
-
-@pytest.mark.parametrize(("bits", "buffer_rows"), [(0, 1 << 18), (0, 7), (3, 7), (8, 100)])
-def test_a_spill_gives_back_what_it_took_in_the_order_of_the_ids(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bits: int, buffer_rows: int
-) -> None:
-    monkeypatch.setattr(spilling, "_BUFFER_ROWS", buffer_rows)
-    numbers = random.Random(0)
-    texts = [f"text {numbers.randrange(300)}" for _ in range(500)]
-    spill = Spill(tmp_path, bits)
-    for start in range(0, 500, 50):
-        spill.add(texts[start : start + 50], [None] * 50, False, start, range(start, start + 50))
-
-    buckets = [bucket.combine_chunks() for bucket in spill.buckets()]
-
-    ids = [set(bucket["id"].to_pylist()) for bucket in buckets]
-    assert all(max(before) < min(after) for before, after in pairwise(ids))
-    found = {row["row"]: (row["text"], row["file"]) for bucket in buckets for row in bucket.to_pylist()}
-    assert found == {row: (text, row // 50 * 50) for row, text in enumerate(texts)}
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_more_data_makes_more_buckets_up_to_what_can_be_open_at_once() -> None:
-    assert bucket_bits([("a.csv", 10)]) == 0
-    assert bucket_bits([("a.csv", 100 << 20)]) == 1
-    assert bucket_bits([("a.csv.gz", 100 << 20)]) == 3
-    assert bucket_bits([("a.csv", 1 << 45)]) == 8
+    assert [SPLITS[split] for split in found.split_N] == [drawn(text) for text in texts[::3]]

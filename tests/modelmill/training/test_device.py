@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from modelmill.training.device import prepare, usable_cores
+from modelmill.cores import usable_cores
+from modelmill.training.device import prepare
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,175 @@
+"""What is done to a batch of texts wherever it is done: cleaned, judged, and made comparable. Reads and writes nothing.
+
+A batch goes to a worker and what it came to comes back; no batch knows of another one, so their order and the number of
+workers cannot show in the result.
+"""
+
+# N texts kept, M of them with words, B bands
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from components.ingest.labels import labeller
+from components.ingest.settings import LabelRule
+from components.ingest.text.c4 import without_bad_lines
+from components.ingest.text.minhash import band_keys
+from components.ingest.text.quality import judge
+from components.ingest.text.settings import NearDuplicates, Quality
+from components.ingest.text.words import Words
+from modelmill.ledger import SAMPLE_CHARS, SAMPLES, Rejected
+from modelmill.text import clean
+
+ID_BYTES = 16
+"""Of the SHA-256 of a text: two texts of 10^9 share an id with a chance of 10^-21."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What is to be done with the texts of one source."""
+
+    labelled: bool
+    label: LabelRule | None
+    min_chars: int
+    max_chars: int
+    sample: float
+    quality: Quality | None
+    """For documents; labelled rows are never judged."""
+    near: NearDuplicates
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Rows of one file, as they stand there."""
+
+    numbers: Sequence[int]
+    texts: Sequence[str]
+    labels: Sequence[Any]
+
+
+@dataclass(kw_only=True)
+class Dropped:
+    """Rows that a batch lost: how many by reason, and some of them to be looked at."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    samples: list[Rejected] = field(default_factory=list)
+
+    def add(self, number: int, reason: str, text: str, detail: str) -> None:
+        """Count a row, and keep it if it is one of the first of its reason."""
+        self.counts[reason] += 1
+        if self.counts[reason] <= SAMPLES:
+            self.samples.append(Rejected(row=number, reason=reason, text=text[:SAMPLE_CHARS], detail=detail))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Worked:
+    """What a batch came to."""
+
+    numbers: npt.NDArray[np.int64]
+    texts: list[str]
+    labels: list[str | None]
+    """The class of each row, None where it has none."""
+    ids: bytes
+    """The id of each text, one after the other."""
+    keys_MB: npt.NDArray[np.uint64]
+    """The keys under which texts meet those that are nearly the same."""
+    having_M: npt.NDArray[np.int64]
+    """Which of the texts have keys, by their places."""
+    dropped: Dropped
+    unlabelled: Dropped
+    """Rows without a usable label: lost as labelled rows, and still texts."""
+
+
+def content_id(text: str) -> bytes:
+    """Return the id of a cleaned text: the first 16 bytes of its SHA-256."""
+    return sha256(text.encode()).digest()[:ID_BYTES]
+
+
+def work(order: Order, batch: Batch) -> Worked:
+    """Clean, judge and hash the texts of a batch."""
+    dropped, unlabelled = Dropped(), Dropped()
+    kept = _cleaned(order, batch, dropped)
+    words = Words.of(kept.texts) if order.quality is not None or order.near.action != "off" else None
+    if order.quality is not None and words is not None:
+        kept, words = _judged(order.quality, kept, words, dropped)
+    labels: list[str | None] = [None] * len(kept.texts)
+    if order.labelled:
+        labels = _named(order, kept, unlabelled)
+    keys_MB, having_M = np.zeros((0, 0), dtype=np.uint64), np.zeros(0, dtype=np.int64)
+    if words is not None and order.near.action != "off":
+        keys_MB, having_M = band_keys(words, order.near)
+    return Worked(
+        numbers=np.array(kept.numbers, dtype=np.int64),
+        texts=list(kept.texts),
+        labels=labels,
+        ids=b"".join(map(content_id, kept.texts)),
+        keys_MB=keys_MB,
+        having_M=having_M,
+        dropped=dropped,
+        unlabelled=unlabelled,
+    )
+
+
+def _cleaned(order: Order, batch: Batch, dropped: Dropped) -> Batch:
+    numbers, texts, labels = [], [], []
+    cleaned = [clean(text) for text in batch.texts]
+    if order.quality is not None and order.quality.c4 is not None:
+        cleaned = without_bad_lines(cleaned, order.quality.c4)
+    for number, raw, text, label in zip(batch.numbers, batch.texts, cleaned, batch.labels, strict=True):
+        if not order.min_chars <= len(text) <= order.max_chars:
+            dropped.add(number, *_wrong_length(order, raw, text))
+        elif order.sample < 1 and _draw(text) >= order.sample:
+            dropped.add(number, "not_sampled", text, f"sample is {order.sample:g}")
+        else:
+            numbers.append(number)
+            texts.append(text)
+            labels.append(label)
+    return Batch(numbers=numbers, texts=texts, labels=labels)
+
+
+def _wrong_length(order: Order, raw: str, text: str) -> tuple[str, str, str]:
+    """Return reason, text and detail."""
+    if len(text) > order.max_chars:
+        return "too_long", text, f"{len(text)} characters after cleaning, max_chars is {order.max_chars}"
+    reason = "too_short" if text else "empty"
+    return reason, raw, f"{len(text)} characters after cleaning, min_chars is {order.min_chars}"
+
+
+def _judged(quality: Quality, batch: Batch, words: Words, dropped: Dropped) -> tuple[Batch, Words]:
+    """Return the texts that no rule drops, and their words."""
+    judged = judge(batch.texts, words, quality)
+    broken = np.flatnonzero(judged.rule_N >= 0)
+    if not len(broken):
+        return batch, words
+    for place in broken.tolist():
+        reason, detail = judged.reason(place)
+        dropped.add(batch.numbers[place], reason, batch.texts[place], detail)
+    good = np.flatnonzero(judged.rule_N < 0).tolist()
+    kept = Batch(
+        numbers=[batch.numbers[place] for place in good],
+        texts=[batch.texts[place] for place in good],
+        labels=[batch.labels[place] for place in good],
+    )
+    return kept, Words.of(kept.texts)
+
+
+def _named(order: Order, batch: Batch, unlabelled: Dropped) -> list[str | None]:
+    """Return the class of each row; one without a class is lost as a labelled row."""
+    label_of = labeller(order.label)
+    names = []
+    for number, text, label in zip(batch.numbers, batch.texts, batch.labels, strict=True):
+        name, reason, detail = label_of(label)
+        if name is None:
+            unlabelled.add(number, reason, text, detail)
+        names.append(name)
+    return names
+
+
+def _draw(text: str) -> float:
+    """Return a number from 0 to 1 by the text alone; salted, so that it says nothing about the text's split."""
+    return int.from_bytes(sha256(b"sample:" + text.encode()).digest()[:7], "big") / 2**56

@@ -1,0 +1,125 @@
+"""The same datasets come out wherever the work is done: here, in processes beside, on a real Ray cluster."""
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from components.ingest import read
+from components.ingest import run as ingest_run
+from components.ingest.workers import Beside, Here, OnRay, workers
+from modelmill.errors import ModelmillError
+from tests.components.ingest.tools import csv_of, ingest, write
+
+TEXTS = [
+    f"text number {number} of so many words that each one has its own place {number * 7}" for number in range(3000)
+]
+
+
+def addresses(folder: Path) -> tuple[str, str]:
+    corpus = write(folder / "corpus.txt", "\n".join([*TEXTS[::2], *(text.upper() for text in TEXTS[:40])]))
+    rows = write(folder / "rows.csv", csv_of([(text, "xy"[number % 2]) for number, text in enumerate(TEXTS[1000:])]))
+    outputs, _ = ingest(
+        folder,
+        corpus=[{"uri": str(corpus), "format": "text"}, {"labelled": "train"}],
+        labelled=[{"uri": str(rows)}],
+        quality={"repetition": {}},
+    )
+    return outputs.corpus, outputs.labelled
+
+
+@pytest.fixture
+def many_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(read, "_BATCH_CHARS", 10_000)
+
+
+@pytest.fixture(scope="session")
+def ray_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Ray cluster of two workers on this machine."""
+    program = (
+        "import ray, sys, time\n"
+        "found = ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=200_000_000)\n"
+        "print(found.address_info['gcs_address'], flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    # Who may use the cluster; it is asked for by default.
+    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    env = {**os.environ, "PYTHONPATH": str(Path.cwd()), "RAY_USAGE_STATS_ENABLED": "0"}
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env
+    ) as cluster:
+        assert cluster.stdout is not None
+        yield cluster.stdout.readline().strip()
+        cluster.terminate()
+    del os.environ["RAY_AUTH_MODE"], os.environ["RAY_AUTH_TOKEN"]
+
+
+@pytest.mark.usefixtures("many_batches")
+def test_two_processes_make_what_one_makes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = addresses(tmp_path / "alone")
+    monkeypatch.setattr(ingest_run, "_LITTLE", 0)
+    monkeypatch.setattr(ingest_run, "usable_cores", lambda: 2)
+    assert addresses(tmp_path / "two") == alone
+
+
+@pytest.mark.usefixtures("many_batches")
+def test_a_ray_cluster_makes_what_one_process_makes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ray_address: str
+) -> None:
+    alone = addresses(tmp_path / "alone")
+    monkeypatch.setenv("RAY_ADDRESS", ray_address)
+    assert addresses(tmp_path / "ray") == alone
+
+
+def test_a_ray_cluster_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "ray://127.0.0.1:1")
+    with pytest.raises(ModelmillError, match=r"RAY_ADDRESS ray://127\.0\.0\.1:1"), workers(little=True, cores=1):
+        pass
+
+
+def test_who_works_hangs_on_the_work_the_cores_and_the_environment(
+    monkeypatch: pytest.MonkeyPatch, ray_address: str
+) -> None:
+    for little, cores, kind in ((True, 2, Here), (False, 1, Here), (False, 2, Beside)):
+        with workers(little=little, cores=cores) as found:
+            assert type(found) is kind
+    monkeypatch.setenv("RAY_ADDRESS", ray_address)
+    with workers(little=True, cores=1) as found:
+        assert type(found) is OnRay
+
+
+def _double(number: int) -> int:
+    time.sleep(0.02 if number % 3 == 0 else 0)
+    return 2 * number
+
+
+def _die(number: int) -> int:
+    if number == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def test_results_come_in_the_order_of_the_work_and_little_is_under_way_at_a_time() -> None:
+    taken: list[int] = []
+
+    def numbers() -> Iterator[int]:
+        for number in range(30):
+            taken.append(number)
+            yield number
+
+    with workers(little=False, cores=2) as found:
+        for place, result in enumerate(found.map(_double, numbers())):
+            assert result == 2 * place
+            assert len(taken) <= place + 5
+
+
+def test_a_killed_worker_is_an_error_and_not_a_silence() -> None:
+    with pytest.raises(ModelmillError, match="a worker process of ingest was killed"):  # noqa: SIM117
+        with workers(little=False, cores=2) as found:
+            list(found.map(_die, range(10)))
