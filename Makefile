@@ -6,7 +6,7 @@ SYSTEM := $(shell command -v chromium >/dev/null 2>&1 && echo yes)
 LEFT_OUT := slow tests (make test-all)$(if $(SYSTEM),,, tests that need Debian's parts (tools/install-debian))
 MARKS := not slow$(if $(SYSTEM),, and not system)
 
-.PHONY: demo test test-all check format lock clean
+.PHONY: demo test test-all bench check format lock clean
 
 demo: .venv/installed
 	$(BIN)/modelmill run pipelines/recipes/reviews.yaml
@@ -34,12 +34,21 @@ format: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
+# The peers that benchmarks/ measures beside.
+.venv/peers: benchmarks/requirements.lock .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r benchmarks/requirements.lock
+	touch $@
+
+bench: .venv/peers
+	$(BIN)/python -m benchmarks.ingest_text --json
+
 # Versions and hashes for every platform, and no index address; the images' locks hold to the same versions.
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-annotate --no-header
 
 lock: .venv/installed
 	$(COMPILE) --extra dev pyproject.toml --output-file requirements.lock
+	$(COMPILE) --extra bench --constraint requirements.lock pyproject.toml --output-file benchmarks/requirements.lock
 	$(COMPILE) --extra data --constraint requirements.lock pyproject.toml --output-file images/data.lock
 	$(COMPILE) --extra train --constraint requirements.lock pyproject.toml --output-file images/train.lock
 	$(COMPILE) --no-deps data-packages.in --output-file data-packages.lock

@@ -17,7 +17,7 @@ from components.ingest.work import Batch, Dropped, Order, Worked, work
 from components.ingest.workers import Workers
 from modelmill.errors import UserError
 from modelmill.ledger import FileLedger, Ledger
-from modelmill.sources import SourceFile, open_raw, pinned_files
+from modelmill.sources import SourceFile, open_raw, pinned_files, shown
 from modelmill.step import Step
 
 READERS: Mapping[Format, Callable[[Opened], Iterator[Rows]]] = {
@@ -86,12 +86,13 @@ def read_sources(step: Step, settings: Ingest, listed: Sequence[Listed], workers
         ledgers = [reading.labelled] if one.labelled else [reading.corpus]
         if one.labelled and settings.takes_labelled:
             ledgers.append(reading.corpus)
-        _SourceReader(step, reading, one, ledgers).read(workers, _order(settings, one))
+        _SourceReader(step, reading, one, ledgers).read(workers, order_of(settings, one))
         _check_bad_rows(one, ledgers[0], settings.max_bad_rows)
     return reading
 
 
-def _order(settings: Ingest, one: Listed) -> Order:
+def order_of(settings: Ingest, one: Listed) -> Order:
+    """Return what is to be done with the texts of a source."""
     return Order(
         labelled=one.labelled,
         label=settings.label,
@@ -117,7 +118,7 @@ class _SourceReader:
     def read(self, workers: Workers, order: Order) -> None:
         """Read the source to its end."""
         total = sum(file.bytes for file in self._listed.files)
-        name = self._listed.source.uri.rstrip("/").rpartition("/")[2]
+        name = shown(self._listed.source.uri).rstrip("/").rpartition("/")[2]
         for worked in workers.map(partial(work, order), self._batches()):
             file, done = self._under_way.popleft()
             self._take(worked, file)
@@ -204,9 +205,9 @@ def _check_bad_rows(listed: Listed, ledger: Ledger, allowed: float) -> None:
         for file, own in zip(files, counted, strict=True)
         if (samples := [row for reason, rows in own.samples.items() if reason in BAD for row in rows])
     )
-    shown = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
+    said = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
     raise UserError(
-        f"{listed.source.uri}: {bad} of {read} rows are bad ({bad / read:.2%}: {shown}), max_bad_rows allows "
+        f"{shown(listed.source.uri)}: {bad} of {read} rows are bad ({bad / read:.2%}: {said}), max_bad_rows allows "
         f"{allowed:.2%}; first: {uri} row {first.row}: {first.reason}, {first.detail}; mend the file or raise "
         "ingest.max_bad_rows"
     )

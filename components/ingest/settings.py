@@ -57,7 +57,8 @@ class Source(Section):
     """Files of one kind, read in the same way."""
 
     uri: str
-    """A path, a glob, a folder, package://module/path, s3://bucket/key or s3://bucket/prefix/."""
+    """A path, a glob, a folder, package://module/path, s3://bucket/key or s3://bucket/prefix/, https://host/path, or
+    hf://datasets/owner/name/path."""
     format: Format | None = None
     """What the files hold; told by their names if left out, also under .gz, .bz2 and .xz."""
     columns: Columns = Columns()
@@ -78,7 +79,9 @@ class Source(Section):
     @property
     def known_format(self) -> Format | None:
         """The format, where the settings or the URI tell it."""
-        return self.format or format_of(self.uri)
+        # What follows a question mark is for the server.
+        name = self.uri.partition("?")[0] if self.uri.startswith(("http://", "https://")) else self.uri
+        return self.format or format_of(name)
 
     @field_validator("uri")
     @classmethod

@@ -25,6 +25,8 @@ from components.ingest.text.words import Words
 from modelmill.ledger import SAMPLE_CHARS, SAMPLES, Rejected
 from modelmill.text import clean
 
+Places = npt.NDArray[np.int64]
+
 ID_BYTES = 16
 """Of the SHA-256 of a text: two texts of 10^9 share an id with a chance of 10^-21."""
 
@@ -94,19 +96,20 @@ def work(order: Order, batch: Batch) -> Worked:
     """Clean, judge and hash the texts of a batch."""
     dropped, unlabelled = Dropped(), Dropped()
     kept = _cleaned(order, batch, dropped)
-    words = Words.of(kept.texts) if order.quality is not None or order.near.action != "off" else None
-    if order.quality is not None and words is not None:
-        kept, words = _judged(order.quality, kept, words, dropped)
-    labels: list[str | None] = [None] * len(kept.texts)
-    if order.labelled:
-        labels = _named(order, kept, unlabelled)
+    good = np.arange(len(kept.texts))
     keys_MB, having_M = np.zeros((0, 0), dtype=np.uint64), np.zeros(0, dtype=np.int64)
-    if words is not None and order.near.action != "off":
-        keys_MB, having_M = band_keys(words, order.near)
+    if order.quality is not None or order.near.action != "off":
+        words = Words.of(kept.texts)
+        if order.quality is not None:
+            good = _judged(order.quality, kept, words, dropped)
+        if order.near.action != "off":
+            keys_MB, having_M = _among(good, *band_keys(words, order.near))
+    if len(good) < len(kept.texts):
+        kept = _chosen(kept, good.tolist())
     return Worked(
         numbers=np.array(kept.numbers, dtype=np.int64),
         texts=list(kept.texts),
-        labels=labels,
+        labels=_named(order, kept, unlabelled) if order.labelled else [None] * len(kept.texts),
         ids=b"".join(map(content_id, kept.texts)),
         keys_MB=keys_MB,
         having_M=having_M,
@@ -140,22 +143,28 @@ def _wrong_length(order: Order, raw: str, text: str) -> tuple[str, str, str]:
     return reason, raw, f"{len(text)} characters after cleaning, min_chars is {order.min_chars}"
 
 
-def _judged(quality: Quality, batch: Batch, words: Words, dropped: Dropped) -> tuple[Batch, Words]:
-    """Return the texts that no rule drops, and their words."""
+def _judged(quality: Quality, batch: Batch, words: Words, dropped: Dropped) -> Places:
+    """Return the places of the texts that no rule drops."""
     judged = judge(batch.texts, words, quality)
-    broken = np.flatnonzero(judged.rule_N >= 0)
-    if not len(broken):
-        return batch, words
-    for place in broken.tolist():
+    for place in np.flatnonzero(judged.rule_N >= 0).tolist():
         reason, detail = judged.reason(place)
         dropped.add(batch.numbers[place], reason, batch.texts[place], detail)
-    good = np.flatnonzero(judged.rule_N < 0).tolist()
-    kept = Batch(
-        numbers=[batch.numbers[place] for place in good],
-        texts=[batch.texts[place] for place in good],
-        labels=[batch.labels[place] for place in good],
+    return np.flatnonzero(judged.rule_N < 0)
+
+
+def _among(good: Places, keys_MB: npt.NDArray[np.uint64], having_M: Places) -> tuple[npt.NDArray[np.uint64], Places]:
+    """Return the keys of the good texts that have any, and which of the good ones these are."""
+    place_M = np.searchsorted(good, having_M)
+    there = np.flatnonzero((place_M < len(good)) & (np.append(good, -1)[place_M] == having_M))
+    return keys_MB[there], place_M[there]
+
+
+def _chosen(batch: Batch, places: Sequence[int]) -> Batch:
+    return Batch(
+        numbers=[batch.numbers[place] for place in places],
+        texts=[batch.texts[place] for place in places],
+        labels=[batch.labels[place] for place in places],
     )
-    return kept, Words.of(kept.texts)
 
 
 def _named(order: Order, batch: Batch, unlabelled: Dropped) -> list[str | None]:

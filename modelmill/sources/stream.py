@@ -4,6 +4,17 @@ import io
 from dataclasses import dataclass
 from typing import Any
 
+from modelmill.errors import without_credentials
+
+
+def shown(uri: str) -> str:
+    """Return a URI as a message may show it: without user, password, or the query of an http address."""
+    if uri.startswith(("http://", "https://")):
+        # A query may hold a signature or a key under any name.
+        uri, query, _ = uri.partition("#")[0].partition("?")
+        uri += "?…" if query else ""
+    return without_credentials(uri)
+
 
 @dataclass(frozen=True, kw_only=True)
 class SourceFile:
@@ -15,7 +26,7 @@ class SourceFile:
     """Path inside the source, with '/'; a single file's own name."""
     bytes: int
     fingerprint: str
-    """`sha256:…`, or `etag:…` where S3 gave it."""
+    """`sha256:…` or, as git has it, `git:…` of the content; or what its server says of it, `etag:…` or `modified:…`."""
 
 
 class RawStream(io.RawIOBase):

@@ -111,8 +111,10 @@ def test_a_package_is_found_without_being_imported(tmp_path: Path) -> None:
 
 WRONG = [
     ("", "the URI of a source is empty"),
-    ("hf://user/data", r"hf://…: not a source; name a path, package://module/path or s3://bucket/key"),
-    ("https://me:secret@host/a.csv?signature=secret", r"https://…: not a source"),
+    (
+        "ftp://me:secret@host/a.csv?signature=secret",
+        r"ftp://…: not a source; name a path, package://module/path, s3://",
+    ),
     ("s3://key:secret@bucket/a.csv", r"s3://…: credentials or a port do not belong in the URI"),
     ("s3://bucket", "write s3://bucket/key or s3://bucket/prefix/"),
     ("package://", "write package://module/path"),

@@ -137,7 +137,8 @@ WORDS = st.lists(st.sampled_from("abcd"), max_size=40)
 
 def covered_share(words: list[str], count: int) -> float:
     """Gopher's share of characters in duplicate runs, by walking."""
-    seen, inside = set(), set()
+    seen: set[tuple[str, ...]] = set()
+    inside: set[int] = set()
     for place in range(len(words) - count + 1):
         run = tuple(words[place : place + count])
         if run in seen:

@@ -1,0 +1,105 @@
+"""What every benchmark needs: the machine in words, a command's time and memory, and one object at the end."""
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from modelmill.version import git_commit
+
+_SAMPLE_SECONDS = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ran:
+    """One command, whole."""
+
+    seconds: float
+    peak_memory_mb: float
+    """Of the process and all below it, shared pages counted once (PSS)."""
+    output: dict[str, Any]
+    """The object that its last line printed."""
+
+
+def run(command: Sequence[str | Path], **environment: str) -> Ran:
+    """Run a command that prints an object of JSON in its last line, and watch its memory.
+
+    Raises:
+        RuntimeError: it fails; the message holds what it said.
+    """
+    start = time.perf_counter()
+    env = {**os.environ, **environment}
+    with subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env) as process:
+        peak = [0.0]
+        watcher = threading.Thread(target=_watch, args=(process.pid, peak), daemon=True)
+        watcher.start()
+        out, said = process.communicate()
+        seconds = time.perf_counter() - start
+        watcher.join()
+    if process.returncode:
+        raise RuntimeError(f"{command[0]}: exit code {process.returncode}\n{said.decode()[-4000:]}")
+    return Ran(seconds=seconds, peak_memory_mb=round(peak[0]), output=json.loads(out.decode().splitlines()[-1]))
+
+
+def _watch(pid: int, peak: list[float]) -> None:
+    try:
+        root = psutil.Process(pid)
+        while root.is_running() and root.status() != psutil.STATUS_ZOMBIE:
+            peak[0] = max(peak[0], sum(map(_memory, [root, *root.children(recursive=True)])) / 1e6)
+            time.sleep(_SAMPLE_SECONDS)
+    except psutil.NoSuchProcess:
+        pass
+
+
+def _memory(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_full_info().pss)
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return 0
+
+
+def machine() -> str:
+    """Return the machine in a few words."""
+    model = next(
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if "model name" in line
+        ),
+        platform.processor(),
+    )
+    memory = psutil.virtual_memory().total / 2**30
+    return f"{len(os.sched_getaffinity(0))} cores of {model}, {memory:.0f} GiB, Python {platform.python_version()}"
+
+
+def report(name: str, *, unit: str, ours: Sequence[float], peer: Sequence[float], peer_name: str, **facts: Any) -> None:
+    """Print the object that every benchmark ends with; more is better."""
+    median, other = statistics.median(ours), statistics.median(peer)
+    made = {
+        "benchmark": name,
+        "unit": unit,
+        "ours": round(median, 3),
+        "peer": round(other, 3),
+        "ratio": round(median / other, 2),
+        "runs": {"ours": [round(each, 3) for each in ours], "peer": [round(each, 3) for each in peer]},
+        "peer_name": peer_name,
+        **facts,
+        "machine": machine(),
+        "commit": git_commit(),
+    }
+    print(json.dumps(made))
+
+
+def say(text: str) -> None:
+    """Tell the person who watches how far it is."""
+    print(text, file=sys.stderr, flush=True)
