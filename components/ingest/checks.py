@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from components.ingest.labels import MAX_CLASSES, in_order
 from components.ingest.settings import Ingest, Source
-from components.ingest.settle import SPLITS
 from components.ingest.sort import Sorted
+from components.ingest.splits import SPLITS
 from modelmill.errors import UserError
 from modelmill.ledger import Ledger
 from modelmill.text import clean

@@ -36,13 +36,12 @@ def read_delimited(opened: Opened, kind: str) -> Iterator[Rows]:
     delimiter = opened.source.delimiter or _DELIMITERS[kind]
     stream = utf8(opened)
     header = _header(opened, stream, delimiter)
-    names = [opened.source.columns.text] + ([opened.source.columns.label] if opened.labelled else [])
     table = _Table(
         opened=opened,
         stream=_Ended(stream, (delimiter.join([_END] * len(header)) + "\n").encode()),
         delimiter=delimiter,
         columns=len(header),
-        wanted=[str(opened.column(name, header)) for name in names],
+        wanted={field: str(opened.column(name, header)) for field, name in opened.fields.items()},
         # The header is one row, however many lines it takes.
         first=opened.source.skip_rows + (2 if opened.source.header is None else 1),
     )
@@ -77,8 +76,8 @@ class _Table:
     stream: "_Ended"
     delimiter: str
     columns: int
-    wanted: list[str]
-    """The text's column, and the label's if it is read."""
+    wanted: dict[str, str]
+    """By field, such as text and label: the column that is read for it."""
     first: int
     """Number of the first row."""
     _next: int = field(init=False)
@@ -90,14 +89,14 @@ class _Table:
         self._next = self.first
         ended = False
         for batch in self._batches():
-            texts = _values(batch.column(0))
-            labels = _values(batch.column(1)) if len(self.wanted) > 1 else [None] * len(texts)
-            ended = bool(texts) and texts[-1] == _END
+            values = {field: _values(batch.column(name)) for field, name in self.wanted.items()}
+            ended = bool(values["text"]) and values["text"][-1] == _END
             if ended:
-                texts, labels = texts[:-1], labels[:-1]
+                values = {field: column[:-1] for field, column in values.items()}
+            texts = values.pop("text")
             numbers, ragged = self._number(len(texts))
             sorter = Sorter(bad=ragged)
-            sorter.add_all(numbers, texts, labels)
+            sorter.add_all(numbers, texts, **values)
             yield sorter.rows()
         if self._ragged:
             self._next = self._ragged[-1].row + 1
@@ -110,8 +109,8 @@ class _Table:
         # Bytes, and none of them null: what is UTF-8, and what is missing, is decided row by row.
         convert = pa.csv.ConvertOptions(
             check_utf8=False,
-            column_types=dict.fromkeys(self.wanted, pa.binary()),
-            include_columns=self.wanted,
+            column_types=dict.fromkeys(self.wanted.values(), pa.binary()),
+            include_columns=list(dict.fromkeys(self.wanted.values())),
             null_values=[],
         )
         names = [str(position) for position in range(self.columns)]

@@ -25,7 +25,9 @@ class Index:
     _parts: dict[str, list[npt.NDArray[Any]]] = field(default_factory=dict, init=False)
     _labels: dict[str, int] = field(default_factory=dict, init=False)
 
-    def add(self, ids: bytes, labels: Sequence[str | None], *, labelled: bool, groups: Words | None) -> Integers:
+    def add(
+        self, ids: bytes, labels: Sequence[str | None], *, labelled: bool, groups: Words, times: npt.NDArray[np.float64]
+    ) -> Integers:
         """Add rows by their ids, 16 bytes each, and return their numbers.
 
         Raises:
@@ -41,7 +43,8 @@ class Index:
             ("low", low),
             ("label", np.array(codes, dtype=np.int32)),
             ("labelled", np.full(count, labelled)),
-            ("group", np.zeros(count, dtype=np.uint64) if groups is None else groups),
+            ("group", groups),
+            ("time", times),
         ):
             self._parts.setdefault(name, []).append(part)
         self.rows += count
@@ -71,6 +74,11 @@ class Index:
     def group_N(self) -> Words:
         """A hash of each row's group, 0 where it has none."""
         return self._column("group", np.uint64)
+
+    @property
+    def time_N(self) -> npt.NDArray[np.float64]:
+        """Each row's time, NaN where it has none."""
+        return self._column("time", np.float64)
 
     def _column(self, name: str, kind: Any) -> npt.NDArray[Any]:
         parts = self._parts.get(name, [])

@@ -22,7 +22,7 @@ def read_text(opened: Opened) -> Iterator[Rows]:
     """
     sorter = Sorter()
     for number, line in _lines(opened):
-        sorter.add(number, line, None)
+        sorter.add(number, line)
         yield from sorter.batches()
     yield sorter.rows()
 
@@ -34,18 +34,18 @@ def read_json_lines(opened: Opened) -> Iterator[Rows]:
         UserError: the file cannot be read to its end.
         ModelmillError: the file was changed while it was read.
     """
-    columns = opened.source.columns
+    fields = opened.fields
     sorter = Sorter()
     for number, line in _lines(opened):
         if isinstance(line, bytes) or not line or line.isspace():
-            sorter.add(number, line, None)
+            sorter.add(number, line)
         else:
-            _add_object(sorter, number, line, columns.text, columns.label if opened.labelled else None)
+            _add_object(sorter, number, line, fields)
         yield from sorter.batches()
     yield sorter.rows()
 
 
-def _add_object(sorter: Sorter, number: int, line: str, text: str, label: str | None) -> None:
+def _add_object(sorter: Sorter, number: int, line: str, fields: dict[str, str]) -> None:
     try:
         value = json.loads(line)
     except json.JSONDecodeError as error:
@@ -58,7 +58,8 @@ def _add_object(sorter: Sorter, number: int, line: str, text: str, label: str | 
     if not isinstance(value, dict):
         sorter.reject(number, "bad_json", line, f"not an object but of type {type(value).__name__}")
         return
-    sorter.add(number, value.get(text), value.get(label) if label else None, no_text=_missing(value, text))
+    values = {field: value.get(name) for field, name in fields.items()}
+    sorter.add(number, values.pop("text"), no_text=_missing(value, fields["text"]), **values)
 
 
 def _missing(value: dict[str, Any], key: str) -> str:

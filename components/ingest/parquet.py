@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.ingest.rows import BATCH_ROWS, Opened, Rows, Sorter, decoded
+from components.ingest.rows import BATCH_CHARS, BATCH_ROWS, Opened, Rows, Sorter, decoded
 from modelmill.errors import UserError
 
 
@@ -29,25 +29,31 @@ def read_parquet(opened: Opened) -> Iterator[Rows]:
 
 
 def _rows(opened: Opened, copy: Any) -> Iterator[Rows]:
-    columns = opened.source.columns
+    fields = opened.fields
     first = 1
     try:
         with pq.ParquetFile(copy) as file:
-            names = [columns.text] + ([columns.label] if opened.labelled else [])
-            for name in names:
-                _check(opened, file.schema_arrow, name, must_be_text=name == columns.text)
-            for batch in file.iter_batches(BATCH_ROWS, columns=names):
-                yield _batch(batch, names, first)
+            for name in fields.values():
+                _check(opened, file.schema_arrow, name, must_be_text=name == fields["text"])
+            for batch in file.iter_batches(_batch_rows(file), columns=list(dict.fromkeys(fields.values()))):
+                yield _batch(batch, fields, first)
                 first += batch.num_rows
     except (pa.ArrowException, OSError) as error:
         raise opened.broken(f"broken Parquet: {error}", first - 1) from error
 
 
-def _batch(batch: Any, names: list[str], first: int) -> Rows:
-    texts = _values(batch.column(names[0]))
-    labels = _values(batch.column(names[-1])) if len(names) > 1 else [None] * len(texts)
+def _batch_rows(file: pq.ParquetFile) -> int:
+    """Return how many rows make a batch: fewer where they are long."""
+    size = sum(file.metadata.row_group(number).total_byte_size for number in range(file.metadata.num_row_groups))
+    fitting: int = BATCH_CHARS * file.metadata.num_rows // max(size, 1)
+    return max(1, min(BATCH_ROWS, fitting))
+
+
+def _batch(batch: Any, fields: dict[str, str], first: int) -> Rows:
+    values = {field: _values(batch.column(name)) for field, name in fields.items()}
+    texts = values.pop("text")
     sorter = Sorter()
-    sorter.add_all(range(first, first + len(texts)), texts, labels)
+    sorter.add_all(range(first, first + len(texts)), texts, **values)
     return sorter.rows()
 
 

@@ -11,7 +11,7 @@ from components.ingest.index import Index
 from components.ingest.lines import read_json_lines, read_text
 from components.ingest.parquet import read_parquet
 from components.ingest.rows import BAD, Opened, Rows
-from components.ingest.settings import Format, Ingest, Source, format_of
+from components.ingest.settings import Columns, Format, Ingest, Source, format_of
 from components.ingest.spill import Spill, bucket_bits, unpacked_size
 from components.ingest.work import Batch, Dropped, Order, Worked, work
 from components.ingest.workers import Workers
@@ -101,6 +101,7 @@ def order_of(settings: Ingest, one: Listed) -> Order:
         sample=one.source.sample,
         quality=None if one.labelled else settings.quality,
         near=settings.near_duplicates,
+        by_time=one.labelled and settings.split.by == "time",
     )
 
 
@@ -139,7 +140,7 @@ class _SourceReader:
                 )
                 for rows in READERS[kind](opened):
                     self._count(file.uri, rows)
-                    for batch in _pieces(rows):
+                    for batch in _pieces(rows, listed.source.columns):
                         self._under_way.append((number, before + raw.taken))
                         yield batch
                 raw.finish()
@@ -157,7 +158,9 @@ class _SourceReader:
         _enter(self._files(uri)[0], worked.unlabelled)
         if not len(worked.numbers):
             return
-        numbers = reading.index.add(worked.ids, worked.labels, labelled=self._listed.labelled, groups=None)
+        numbers = reading.index.add(
+            worked.ids, worked.labels, labelled=self._listed.labelled, groups=worked.group_N, times=worked.time_N
+        )
         reading.meetings.add(worked.keys_MB, numbers[worked.having_M])
         reading.spill.add(worked, labelled=self._listed.labelled, file=file, numbers=numbers)
 
@@ -165,14 +168,21 @@ class _SourceReader:
         return [ledger.file(uri) for ledger in self._ledgers]
 
 
-def _pieces(rows: Rows) -> Iterator[Batch]:
+def _pieces(rows: Rows, columns: Columns) -> Iterator[Batch]:
     """Cut rows into batches of about as much text as a worker takes at a time."""
+    has_groups, has_times = columns.group is not None, columns.time is not None
     start = chars = 0
     for place, text in enumerate(rows.texts):
         chars += len(text)
         if chars >= _BATCH_CHARS or place == len(rows.texts) - 1:
             part = slice(start, place + 1)
-            yield Batch(numbers=rows.numbers[part], texts=rows.texts[part], labels=rows.labels[part])
+            yield Batch(
+                numbers=rows.numbers[part],
+                texts=rows.texts[part],
+                labels=rows.labels[part],
+                groups=rows.groups[part] if has_groups else (),
+                times=rows.times[part] if has_times else (),
+            )
             start, chars = place + 1, 0
 
 

@@ -13,8 +13,20 @@ from modelmill.sources import RawStream, SourceFile, nearest
 BATCH_ROWS = 8192
 """Rows that a reader hands on at a time, about."""
 
+BATCH_CHARS = 8 << 20
+"""Characters of text that end a batch earlier."""
+
 BAD = frozenset(
-    {"ragged_row", "bad_json", "invalid_encoding", "wrong_type", "missing_text", "missing_label", "unknown_label"}
+    {
+        "ragged_row",
+        "bad_json",
+        "invalid_encoding",
+        "wrong_type",
+        "missing_text",
+        "missing_label",
+        "unknown_label",
+        "bad_time",
+    }
 )
 """Reasons that say that the file is wrong; all others say that the row is not needed."""
 
@@ -27,6 +39,10 @@ class Rows:
     texts: Sequence[str]
     labels: Sequence[Any]
     """A string, number, truth value or None of each row; None all through where no label is read."""
+    groups: Sequence[Any] = ()
+    """What each row's group column holds; nothing where the source names none."""
+    times: Sequence[Any] = ()
+    """What each row's time column holds; nothing where the source names none."""
     bad: Sequence[Rejected] = ()
     """The rows that could not be read."""
 
@@ -41,6 +57,14 @@ class Opened:
     labelled: bool
     """Whether the label is read too."""
     scratch: Path
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """What is read of each row: the columns for text and, as far as they are read, label, group and time."""
+        columns = self.source.columns
+        wanted = {"text": columns.text, "label": columns.label if self.labelled else None}
+        wanted |= {"group": columns.group, "time": columns.time if self.labelled else None}
+        return {field: name for field, name in wanted.items() if name is not None}
 
     def column(self, name: str, there: Sequence[str]) -> int:
         """Return the position of a column among those that are there.
@@ -73,13 +97,15 @@ class Sorter:
 
     numbers: list[int] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
-    labels: list[Any] = field(default_factory=list)
+    others: dict[str, list[Any]] = field(default_factory=lambda: {"label": [], "group": [], "time": []})
+    """The other fields of each row, by name."""
     bad: list[Rejected] = field(default_factory=list)
+    _chars: int = field(default=0, init=False)
 
-    def add(self, number: int, text: Any, label: Any, no_text: str = "") -> None:
+    def add(self, number: int, text: Any, no_text: str = "", **others: Any) -> None:
         """Add a row; bytes are what could not be decoded, `no_text` says why a text may be missing."""
-        if isinstance(text, bytes) or isinstance(label, bytes):
-            wrong = text if isinstance(text, bytes) else label
+        wrong = next((value for value in (text, *others.values()) if isinstance(value, bytes)), None)
+        if wrong is not None:
             self.reject(number, "invalid_encoding", printable(text), _undecodable(wrong))
         elif text is None:
             self.reject(number, "missing_text", "", no_text or "null")
@@ -88,17 +114,20 @@ class Sorter:
         else:
             self.numbers.append(number)
             self.texts.append(text)
-            self.labels.append(label)
+            self._chars += len(text)
+            for name, values in self.others.items():
+                values.append(others.get(name))
 
-    def add_all(self, numbers: Sequence[int], texts: Sequence[Any], labels: Sequence[Any]) -> None:
+    def add_all(self, numbers: Sequence[int], texts: Sequence[Any], **others: Sequence[Any]) -> None:
         """Add rows; at once where all of them can be used."""
-        if set(map(type, texts)) == {str} and bytes not in set(map(type, labels)):
+        if set(map(type, texts)) == {str} and not any(bytes in set(map(type, values)) for values in others.values()):
             self.numbers.extend(numbers)
             self.texts.extend(texts)
-            self.labels.extend(labels)
+            for name, values in self.others.items():
+                values.extend(others.get(name) or [None] * len(texts))
             return
-        for number, text, label in zip(numbers, texts, labels, strict=True):
-            self.add(number, text, label)
+        for place, (number, text) in enumerate(zip(numbers, texts, strict=True)):
+            self.add(number, text, **{name: values[place] for name, values in others.items()})
 
     def reject(self, number: int, reason: str, text: str, detail: str) -> None:
         """Add a row that cannot be used."""
@@ -106,13 +135,15 @@ class Sorter:
 
     def rows(self) -> Rows:
         """Return the rows so far and begin anew."""
-        rows = Rows(numbers=self.numbers, texts=self.texts, labels=self.labels, bad=self.bad)
-        self.numbers, self.texts, self.labels, self.bad = [], [], [], []
+        labels, groups, times = (self.others[name] for name in ("label", "group", "time"))
+        rows = Rows(numbers=self.numbers, texts=self.texts, labels=labels, groups=groups, times=times, bad=self.bad)
+        self.numbers, self.texts, self.bad, self._chars = [], [], [], 0
+        self.others = {name: [] for name in self.others}
         return rows
 
     def batches(self) -> Iterator[Rows]:
         """Yield the rows so far if they make a batch."""
-        if len(self.numbers) + len(self.bad) >= BATCH_ROWS:
+        if len(self.numbers) + len(self.bad) >= BATCH_ROWS or self._chars >= BATCH_CHARS:
             yield self.rows()
 
 

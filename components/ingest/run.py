@@ -8,8 +8,8 @@ from typing import Any
 from components.ingest.checks import check_corpus, labels_of
 from components.ingest.read import list_sources, read_sources, size_of
 from components.ingest.settings import IngestSettings
-from components.ingest.settle import SPLITS
 from components.ingest.sort import sort_rows
+from components.ingest.splits import SPLITS
 from components.ingest.workers import workers
 from components.ingest.write import write_corpus, write_labelled
 from modelmill.cores import usable_cores

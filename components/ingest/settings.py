@@ -51,6 +51,10 @@ class Columns(Section):
     """The column that holds the text."""
     label: str = "label"
     """The column that holds the label; read for labelled sources only."""
+    group: str | None = None
+    """A column whose equal values never part between two splits, such as a user, a document or a site."""
+    time: str | None = None
+    """A column with the time of each row, ISO 8601 or a number; for `split.by: time`."""
 
 
 class Source(Section):
@@ -189,8 +193,11 @@ class LabelRule(Section):
 
 
 class Split(Section):
-    """Shares of the labelled rows, drawn by a hash of the text; their sum is 1."""
+    """Shares of the labelled rows; their sum is 1. Equal texts, near-duplicates and rows of one group stay together."""
 
+    by: Literal["hash", "label", "time"] = "hash"
+    """`hash` draws each row by a hash of its text, so that it never changes its split; `label` gives each class the
+    same shares; `time` trains on the oldest rows and tests on the newest."""
     train: float = Field(default=0.8, gt=0, le=1)
     """What fine-tuning learns from."""
     validation: float = Field(default=0.1, ge=0, lt=1)
@@ -246,6 +253,8 @@ class Ingest(Section):
                 if uris.count(uri) > 1:
                     raise ValueError(f"{place} names {uri} {uris.count(uri)} times; once is enough")
         for source in self.labelled:
+            if self.split.by == "time" and source.columns.time is None:
+                raise ValueError(f"split.by is time, and {source.uri} has no columns.time; name the column")
             if source.known_format == "text":
                 raise ValueError(f"labelled: {source.uri}: format text has no labels; use csv, tsv, jsonl or parquet")
         return self

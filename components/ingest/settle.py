@@ -13,8 +13,7 @@ import numpy.typing as npt
 
 from components.ingest.index import Index
 from components.ingest.settings import Split
-
-SPLITS = ("train", "validation", "test")
+from components.ingest.splits import by_label, by_time, split_of
 
 Booleans = npt.NDArray[np.bool_]
 Bytes = npt.NDArray[np.int8]
@@ -26,7 +25,6 @@ ABSENT, KEPT = 0, 1
 REASONS = {2: "duplicate", 3: "near_duplicate", 4: "label_conflict", 5: "held_out"}
 _DUPLICATE, _NEAR_DUPLICATE, _CONFLICT, _HELD_OUT = REASONS
 
-_HALF = np.uint64(32)
 _LOW_HALF = np.uint64(0xFFFFFFFF)
 
 
@@ -47,15 +45,14 @@ class Settled:
 def settle(index: Index, near_N: Integers, group_N: Integers, split: Split, *, rules: "Rules") -> Settled:
     """Settle all rows; `near_N` and `group_N` number each row's cluster of near-duplicates, and its group around it."""
     rank_N, same_N = _ranks(index)
-    draw_N = index.low_N[_leads(group_N, rank_N)]
-    split_N = split_of(draw_N, split)
     twins_N = near_N if rules.drop_near else same_N
     labelled_N = _labelled(index, same_N, twins_N, rank_N)
+    split_N = _splits(index, _leads(group_N, rank_N), rank_N, labelled_N == KEPT, split)
     in_corpus = ~index.labelled_N | rules.takes_labelled
     has_labelled = np.zeros(index.rows, dtype=np.bool_)
-    has_labelled[near_N[index.labelled_N]] = True
+    has_labelled[group_N[index.labelled_N]] = True
     corpus_N = np.zeros(index.rows, dtype=np.int8)
-    held_out = in_corpus & has_labelled[near_N] & (split_N != 0)
+    held_out = in_corpus & has_labelled[group_N] & (split_N != 0)
     corpus_N[held_out] = _HELD_OUT
     _keep_firsts(corpus_N, in_corpus & ~held_out, same_N, twins_N, rank_N)
     return Settled(
@@ -76,14 +73,13 @@ class Rules:
     """Whether of near-duplicates one is kept, or all of them, together in one split."""
 
 
-def split_of(draw_N: Words, split: Split) -> Integers:
-    """Return splits, as positions in SPLITS, by the trailing words of ids."""
-    # Bits 64 to 95 of the SHA-256. Shards go by the first bits and the corpus's own split by bits 96 to 127: the bits
-    # of a hash are independent, so that the three draws are.
-    draw = (draw_N >> _HALF).astype(np.float64) / 2.0**32
-    # Shares that sum to 1 in decimals may not in binary: without a test split nothing may be left for it.
-    bounds = [split.train, split.train + split.validation if split.test else 1.0]
-    return np.searchsorted(bounds, draw, side="right")
+def _splits(index: Index, lead_N: Integers, rank_N: Integers, kept: Booleans, split: Split) -> Integers:
+    draw_N = index.low_N[lead_N]
+    if split.by == "label":
+        return by_label(lead_N, draw_N, index.label_N, rank_N, kept, split)
+    if split.by == "time":
+        return by_time(lead_N, draw_N, index.time_N, kept, split)
+    return split_of(draw_N, split)
 
 
 def _ranks(index: Index) -> tuple[Integers, Integers]:

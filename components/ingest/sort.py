@@ -15,8 +15,9 @@ from components.ingest.clusters import Clusters
 from components.ingest.decontaminate import Grams, contaminated, held_out_grams
 from components.ingest.read import Reading
 from components.ingest.settings import Ingest
-from components.ingest.settle import KEPT, REASONS, SPLITS, Rules, Settled, settle
+from components.ingest.settle import KEPT, REASONS, Rules, Settled, settle
 from components.ingest.spill import id_words
+from components.ingest.splits import SPLITS
 from components.ingest.work import ID_BYTES
 from components.ingest.workers import Workers
 from modelmill.ledger import Ledger, Rejected

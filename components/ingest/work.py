@@ -6,16 +6,18 @@ workers cannot show in the result.
 
 # N texts kept, M of them with words, B bands
 
+import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from components.ingest.labels import labeller
+from components.ingest.labels import label_text, labeller
 from components.ingest.settings import LabelRule
 from components.ingest.text.c4 import without_bad_lines
 from components.ingest.text.minhash import band_keys
@@ -43,6 +45,8 @@ class Order:
     quality: Quality | None
     """For documents; labelled rows are never judged."""
     near: NearDuplicates
+    by_time: bool = False
+    """Whether a labelled row without a time is a bad one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +56,8 @@ class Batch:
     numbers: Sequence[int]
     texts: Sequence[str]
     labels: Sequence[Any]
+    groups: Sequence[Any] = ()
+    times: Sequence[Any] = ()
 
 
 @dataclass(kw_only=True)
@@ -76,6 +82,10 @@ class Worked:
     texts: list[str]
     labels: list[str | None]
     """The class of each row, None where it has none."""
+    group_N: npt.NDArray[np.uint64]
+    """A hash of each row's group, 0 where it has none."""
+    time_N: npt.NDArray[np.float64]
+    """Each row's time, in seconds since 1970 or as it stands there; NaN where it has none."""
     ids: bytes
     """The id of each text, one after the other."""
     keys_MB: npt.NDArray[np.uint64]
@@ -90,6 +100,27 @@ class Worked:
 def content_id(text: str) -> bytes:
     """Return the id of a cleaned text: the first 16 bytes of its SHA-256."""
     return sha256(text.encode()).digest()[:ID_BYTES]
+
+
+def group_hash(group: Any) -> int:
+    """Return a hash of a group's name, 0 for none."""
+    name = label_text(group)
+    return int.from_bytes(sha256(b"group:" + name.encode()).digest()[:8], "big") or 1 if name else 0
+
+
+def seconds(time: Any) -> float:
+    """Return a time as a number: ISO 8601 in seconds since 1970 (UTC where it names no zone), a number as it is."""
+    if isinstance(time, datetime):
+        return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+    try:
+        return float(time)
+    except (TypeError, ValueError):
+        pass
+    try:
+        found = datetime.fromisoformat(str(time).strip())
+    except ValueError:
+        return math.nan
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
 
 
 def work(order: Order, batch: Batch) -> Worked:
@@ -110,6 +141,8 @@ def work(order: Order, batch: Batch) -> Worked:
         numbers=np.array(kept.numbers, dtype=np.int64),
         texts=list(kept.texts),
         labels=_named(order, kept, unlabelled) if order.labelled else [None] * len(kept.texts),
+        group_N=np.array([group_hash(group) for group in kept.groups] or [0] * len(kept.texts), dtype=np.uint64),
+        time_N=np.array([seconds(time) for time in kept.times] or [np.nan] * len(kept.texts)),
         ids=b"".join(map(content_id, kept.texts)),
         keys_MB=keys_MB,
         having_M=having_M,
@@ -119,20 +152,18 @@ def work(order: Order, batch: Batch) -> Worked:
 
 
 def _cleaned(order: Order, batch: Batch, dropped: Dropped) -> Batch:
-    numbers, texts, labels = [], [], []
+    good = []
     cleaned = [clean(text) for text in batch.texts]
     if order.quality is not None and order.quality.c4 is not None:
         cleaned = without_bad_lines(cleaned, order.quality.c4)
-    for number, raw, text, label in zip(batch.numbers, batch.texts, cleaned, batch.labels, strict=True):
+    for place, (number, raw, text) in enumerate(zip(batch.numbers, batch.texts, cleaned, strict=True)):
         if not order.min_chars <= len(text) <= order.max_chars:
             dropped.add(number, *_wrong_length(order, raw, text))
         elif order.sample < 1 and _draw(text) >= order.sample:
             dropped.add(number, "not_sampled", text, f"sample is {order.sample:g}")
         else:
-            numbers.append(number)
-            texts.append(text)
-            labels.append(label)
-    return Batch(numbers=numbers, texts=texts, labels=labels)
+            good.append(place)
+    return _chosen(replace(batch, texts=cleaned), good)
 
 
 def _wrong_length(order: Order, raw: str, text: str) -> tuple[str, str, str]:
@@ -164,6 +195,8 @@ def _chosen(batch: Batch, places: Sequence[int]) -> Batch:
         numbers=[batch.numbers[place] for place in places],
         texts=[batch.texts[place] for place in places],
         labels=[batch.labels[place] for place in places],
+        groups=[batch.groups[place] for place in places] if batch.groups else (),
+        times=[batch.times[place] for place in places] if batch.times else (),
     )
 
 
@@ -171,8 +204,14 @@ def _named(order: Order, batch: Batch, unlabelled: Dropped) -> list[str | None]:
     """Return the class of each row; one without a class is lost as a labelled row."""
     label_of = labeller(order.label)
     names = []
-    for number, text, label in zip(batch.numbers, batch.texts, batch.labels, strict=True):
+    for place, (number, text, label) in enumerate(zip(batch.numbers, batch.texts, batch.labels, strict=True)):
         name, reason, detail = label_of(label)
+        if order.by_time and name is not None and math.isnan(seconds(batch.times[place])):
+            name, reason, detail = (
+                None,
+                "bad_time",
+                f"{str(batch.times[place])[:40]!r} is no time of ISO 8601, and no number",
+            )
         if name is None:
             unlabelled.add(number, reason, text, detail)
         names.append(name)

@@ -6,9 +6,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.ingest.settle import SPLITS
 from components.ingest.sort import Sorted
 from components.ingest.spill import id_words, leading, runs
+from components.ingest.splits import SPLITS
 from modelmill.dataset import Dataset, DatasetWriter
 from modelmill.step import Step
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from components.ingest.index import Index
 from components.ingest.settings import Split
-from components.ingest.settle import KEPT, REASONS, SPLITS, Rules, Settled, settle, split_of
+from components.ingest.settle import KEPT, REASONS, Rules, Settled, settle
+from components.ingest.splits import SPLITS, split_of
 from components.ingest.work import content_id
 
 SPLIT = Split(train=0.5, validation=0.25, test=0.25)
@@ -24,7 +25,13 @@ NEAR = st.dictionaries(st.sampled_from("abcdefgh"), st.sampled_from("abcdefgh"))
 def index_of(rows: list[Row]) -> Index:
     index = Index()
     for text, label, labelled in rows:
-        index.add(content_id(text), [label if labelled else None], labelled=labelled, groups=None)
+        index.add(
+            content_id(text),
+            [label if labelled else None],
+            labelled=labelled,
+            groups=np.zeros(1, np.uint64),
+            times=np.zeros(1),
+        )
     return index
 
 
