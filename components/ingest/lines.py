@@ -3,10 +3,11 @@
 import io
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 from components.ingest.rows import Opened, Rows, Sorter, decoded
 from components.ingest.streams import utf8
+from components.ingest.text.html import main_text
 from modelmill.sources import nearest
 
 # A longer line is no document but a file of another kind; it must fit into memory.
@@ -14,17 +15,64 @@ _LINE_BYTES = 256 << 20
 
 
 def read_text(opened: Opened) -> Iterator[Rows]:
-    """Yield the lines of a text file; empty ones as well.
+    """Yield the documents of a text file: its lines, empty ones as well, its blocks, or the whole of it.
 
     Raises:
         UserError: the file cannot be read to its end.
         ModelmillError: the file was changed while it was read.
     """
     sorter = Sorter()
-    for number, line in _lines(opened):
-        sorter.add(number, line)
+    for number, text in _documents(opened):
+        sorter.add(number, text)
         yield from sorter.batches()
     yield sorter.rows()
+
+
+def read_html(opened: Opened) -> Iterator[Rows]:
+    """Yield the main text of an HTML file as one row.
+
+    Raises:
+        UserError: the file cannot be read to its end.
+        ModelmillError: the file was changed while it was read.
+    """
+    sorter = Sorter()
+    for number, page in _whole(opened):
+        sorter.add(number, page if isinstance(page, bytes) else main_text(page))
+    yield sorter.rows()
+
+
+def _documents(opened: Opened) -> Iterator[tuple[int, str | bytes]]:
+    """Yield documents with the number of their first line, as bytes where they are not UTF-8."""
+    if opened.source.document == "file":
+        return _whole(opened)
+    return _lines(opened) if opened.source.document == "line" else _blocks(opened)
+
+
+def _whole(opened: Opened) -> Iterator[tuple[int, str | bytes]]:
+    lines = list(_lines(opened))
+    if lines:
+        yield lines[0][0], _joined([line for _, line in lines])
+
+
+def _blocks(opened: Opened) -> Iterator[tuple[int, str | bytes]]:
+    block: list[str | bytes] = []
+    first = 0
+    for number, line in _lines(opened):
+        if line and not line.isspace():
+            first = first if block else number
+            block.append(line)
+        elif block:
+            yield first, _joined(block)
+            block = []
+    if block:
+        yield first, _joined(block)
+
+
+def _joined(lines: list[str | bytes]) -> str | bytes:
+    """One line that is not UTF-8 spoils the document that it is in."""
+    if any(isinstance(line, bytes) for line in lines):
+        return b"\n".join(line if isinstance(line, bytes) else line.encode() for line in lines)
+    return "\n".join(cast(list[str], lines))
 
 
 def read_json_lines(opened: Opened) -> Iterator[Rows]:

@@ -2,18 +2,19 @@
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from components.ingest.clusters import Meetings
 from components.ingest.delimited import read_delimited
 from components.ingest.index import Index
-from components.ingest.lines import read_json_lines, read_text
+from components.ingest.lines import read_html, read_json_lines, read_text
 from components.ingest.parquet import read_parquet
 from components.ingest.rows import BAD, Opened, Rows
 from components.ingest.settings import Columns, Format, Ingest, Source, format_of
 from components.ingest.spill import Spill, bucket_bits, unpacked_size
-from components.ingest.work import Batch, Dropped, Order, Worked, work
+from components.ingest.text.personal import Personal
+from components.ingest.work import Batch, Dropped, Order, Worked, sample, work
 from components.ingest.workers import Workers
 from modelmill.errors import UserError
 from modelmill.ledger import FileLedger, Ledger
@@ -26,6 +27,7 @@ READERS: Mapping[Format, Callable[[Opened], Iterator[Rows]]] = {
     "jsonl": read_json_lines,
     "parquet": read_parquet,
     "text": read_text,
+    "html": read_html,
 }
 
 # Of text in a batch, in characters: a worker takes some 100 bytes a character while it looks at one.
@@ -39,6 +41,8 @@ class Reading:
     spill: Spill
     meetings: Meetings
     index: Index = field(default_factory=Index)
+    masked: Counter[str] = field(default_factory=Counter)
+    """Personal data that was masked or dropped, by kind."""
     files: list[str] = field(default_factory=list)
     """URIs of the files; the spilled rows hold positions in this list."""
     corpus: Ledger = field(default_factory=Ledger)
@@ -101,6 +105,9 @@ def order_of(settings: Ingest, one: Listed) -> Order:
         sample=one.source.sample,
         quality=None if one.labelled else settings.quality,
         near=settings.near_duplicates,
+        repair=settings.repair,
+        personal=settings.labelled_personal if one.labelled else settings.personal,
+        language=None if one.labelled else settings.language,
         by_time=one.labelled and settings.split.by == "time",
     )
 
@@ -120,14 +127,14 @@ class _SourceReader:
         """Read the source to its end."""
         total = sum(file.bytes for file in self._listed.files)
         name = shown(self._listed.source.uri).rstrip("/").rpartition("/")[2]
-        for worked in workers.map(partial(work, order), self._batches()):
+        for worked in workers.map(partial(work, order), self._batches(order)):
             file, done = self._under_way.popleft()
             self._take(worked, file)
             self._step.progress(f"reading {name}", done, total, "B")
             self._step.check_stop()
         self._step.progress(f"reading {name}", total, total, "B")
 
-    def _batches(self) -> Iterator[Batch]:
+    def _batches(self, order: Order) -> Iterator[Batch]:
         listed = self._listed
         before = 0
         for file in listed.files:
@@ -139,23 +146,25 @@ class _SourceReader:
                     file=file, source=listed.source, raw=raw, labelled=listed.labelled, scratch=self._step.scratch
                 )
                 for rows in READERS[kind](opened):
-                    self._count(file.uri, rows)
+                    self._count(file.uri, rows, order.personal)
                     for batch in _pieces(rows, listed.source.columns):
                         self._under_way.append((number, before + raw.taken))
                         yield batch
                 raw.finish()
             before += file.bytes
 
-    def _count(self, uri: str, rows: Rows) -> None:
+    def _count(self, uri: str, rows: Rows, personal: Personal) -> None:
+        bad = [replace(row, text=sample(row.text, personal)) for row in rows.bad]
         for ledger in self._files(uri):
             ledger.read += len(rows.numbers) + len(rows.bad)
-            ledger.drop(rows.bad)
+            ledger.drop(bad)
 
     def _take(self, worked: Worked, file: int) -> None:
         reading, uri = self._reading, self._reading.files[file]
         for ledger in self._files(uri):
             _enter(ledger, worked.dropped)
         _enter(self._files(uri)[0], worked.unlabelled)
+        reading.masked.update(worked.masked)
         if not len(worked.numbers):
             return
         numbers = reading.index.add(
@@ -196,9 +205,9 @@ def _enter(ledger: FileLedger, dropped: Dropped) -> None:
 def _format(source: Source, file: SourceFile, labelled: bool) -> Format:
     kind = source.format or format_of(file.name)
     if kind is None:
-        raise UserError(f"{file.uri}: the name tells no format; set format to csv, tsv, jsonl, parquet or text")
-    if labelled and kind == "text":
-        raise UserError(f"{file.uri}: format text has no labels; a labelled source is csv, tsv, jsonl or parquet")
+        raise UserError(f"{file.uri}: the name tells no format; set format to csv, tsv, jsonl, parquet, text or html")
+    if labelled and kind in ("text", "html"):
+        raise UserError(f"{file.uri}: format {kind} has no labels; a labelled source is csv, tsv, jsonl or parquet")
     return kind
 
 

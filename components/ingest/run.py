@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.ingest.checks import check_corpus, labels_of
-from components.ingest.read import list_sources, read_sources, size_of
+from components.ingest.read import Reading, list_sources, read_sources, size_of
 from components.ingest.settings import IngestSettings
 from components.ingest.sort import sort_rows
 from components.ingest.splits import SPLITS
@@ -55,24 +55,34 @@ def run(step: Step, settings: IngestSettings, sources: str) -> IngestOutputs:
     corpus = made_corpus = labelled = made_labelled = ""
     if settings.corpus:
         dataset = write_corpus(step, rows)
-        corpus, made_corpus = dataset.address, _write_made(step, settings, pins, dataset, reading.corpus)
+        made_corpus = _write_made(step, settings, pins, dataset, reading.corpus, reading)
+        corpus = dataset.address
         summary |= _summary("corpus", dataset, reading.corpus)
     if settings.labelled:
         dataset = write_labelled(step, rows, labels)
-        labelled, made_labelled = dataset.address, _write_made(step, settings, pins, dataset, reading.labelled)
+        made_labelled = _write_made(step, settings, pins, dataset, reading.labelled, reading)
+        labelled = dataset.address
         summary |= _summary("labelled", dataset, reading.labelled) | {"labels": labels}
     return IngestOutputs(
         corpus=corpus, labelled=labelled, made_corpus=made_corpus, made_labelled=made_labelled, summary=summary
     )
 
 
-def _write_made(step: Step, settings: IngestSettings, pins: Mapping[str, str], dataset: Dataset, ledger: Ledger) -> str:
+def _write_made(
+    step: Step,
+    settings: IngestSettings,
+    pins: Mapping[str, str],
+    dataset: Dataset,
+    ledger: Ledger,
+    reading: Reading,
+) -> str:
     rejected = step.store.put_blob(encode(ledger.rejected()))
     made = {
         "inputs": dict(pins),
         "settings": settings.model_dump(mode="json"),
         "code": code_digest(),
         "ledger": ledger.to_dict(),
+        "personal": dict(sorted(reading.masked.items())),
         "rejected": {"sha256": rejected.sha256, "bytes": rejected.bytes},
     }
     return write_made(step.store, dataset.address, made)

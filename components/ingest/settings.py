@@ -14,14 +14,16 @@ from pydantic import (
     model_validator,
 )
 
+from components.ingest.text.language import Language
+from components.ingest.text.personal import Personal
 from components.ingest.text.settings import NearDuplicates, Quality
 from modelmill.errors import UserError
 from modelmill.settings import Section, Task
 from modelmill.sources import check_uri, nearest
 
-Format = Literal["csv", "tsv", "jsonl", "parquet", "text"]
+Format = Literal["csv", "tsv", "jsonl", "parquet", "text", "html"]
 
-COMPRESSIONS = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz"}
+COMPRESSIONS = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "zstd", ".zstd": "zstd"}
 _FORMATS: dict[str, Format] = {
     ".csv": "csv",
     ".tsv": "tsv",
@@ -32,12 +34,16 @@ _FORMATS: dict[str, Format] = {
     ".pq": "parquet",
     ".txt": "text",
     ".text": "text",
+    ".md": "text",
+    ".html": "html",
+    ".htm": "html",
+    ".xhtml": "html",
 }
 _DELIMITED = ("csv", "tsv")
 
 
 def format_of(name: str) -> Format | None:
-    """Return the format that a file's name tells, also under .gz, .bz2 and .xz."""
+    """Return the format that a file's name tells, also under .gz, .bz2, .xz and .zst."""
     lowered = name.lower()
     for ending in COMPRESSIONS:
         lowered = lowered.removesuffix(ending)
@@ -64,11 +70,13 @@ class Source(Section):
     """A path, a glob, a folder, package://module/path, s3://bucket/key or s3://bucket/prefix/, https://host/path, or
     hf://datasets/owner/name/path."""
     format: Format | None = None
-    """What the files hold; told by their names if left out, also under .gz, .bz2 and .xz."""
+    """What the files hold; told by their names if left out, also under .gz, .bz2, .xz and .zst. An html file is one
+    document, of which the main text is taken."""
     columns: Columns = Columns()
     """The columns to read."""
-    encoding: str = "utf-8"
-    """Of the characters, a name that Python knows; a byte order mark of UTF-8, UTF-16 or UTF-32 is honoured."""
+    encoding: str = "auto"
+    """Of the characters, a name that Python knows. `auto` looks at the beginning of each file: a byte order mark, UTF-8
+    where more lines speak for it than against it, else what it most likely is."""
     skip_rows: int = Field(default=0, ge=0)
     """Lines before the header, or before the data where `header` names the columns. Not for Parquet."""
     header: list[str] | None = Field(default=None, min_length=1)
@@ -77,6 +85,8 @@ class Source(Section):
     """Between two fields; a comma (csv) or a tab (tsv) if left out."""
     sample: float = Field(default=1.0, gt=0, le=1)
     """Share of the rows to take, by a hash of each cleaned text: the same rows everywhere, equal texts together."""
+    document: Literal["line", "block", "file"] = "line"
+    """What of a text file is a document: each line, each block between blank lines, or the whole file."""
     quoting: bool = True
     """Whether a field may stand in double quotes; false takes a quote as it stands. For csv and tsv."""
 
@@ -99,10 +109,23 @@ class Source(Section):
     @field_validator("encoding")
     @classmethod
     def _is_known(cls, encoding: str) -> str:
+        if encoding == "auto":
+            return encoding
         try:
             "a".encode(encoding)
         except (LookupError, UnicodeError):
-            common = ["utf-8", "utf-16", "latin-1", "cp1252", "gb18030", "big5", "shift_jis", "euc-kr", "koi8-r"]
+            common = [
+                "auto",
+                "utf-8",
+                "utf-16",
+                "latin-1",
+                "cp1252",
+                "gb18030",
+                "big5",
+                "shift_jis",
+                "euc-kr",
+                "koi8-r",
+            ]
             hint = nearest(encoding, common) or "; one of them is 'utf-8'"
             raise ValueError(f"unknown encoding {encoding!r}{hint}") from None
         return encoding
@@ -114,8 +137,10 @@ class Source(Section):
             for name, given in (("header", self.header), ("delimiter", self.delimiter), ("quoting", not self.quoting)):
                 if given:
                     raise ValueError(f"{name} is for csv and tsv, and the format is {kind}; leave it out or set format")
-        if kind == "parquet" and self.skip_rows:
-            raise ValueError(f"skip_rows ({self.skip_rows}) is not for parquet; leave it out")
+        if kind is not None and kind != "text" and self.document != "line":
+            raise ValueError(f"document is for text, and the format is {kind}; leave it out or set format")
+        if kind in ("parquet", "html") and self.skip_rows:
+            raise ValueError(f"skip_rows ({self.skip_rows}) is not for {kind}; leave it out")
         if self.delimiter is not None and (self.delimiter in '"\r\n' or not self.delimiter.isascii()):
             raise ValueError(f"delimiter {self.delimiter!r} must be one ASCII character and no quote or line end")
         if self.header is not None and len(set(self.header)) < len(self.header):
@@ -232,6 +257,15 @@ class Ingest(Section):
     """Shorter texts are dropped, in characters after cleaning."""
     max_chars: int = Field(default=5_000_000, ge=1)
     """Longer texts are dropped, in characters after cleaning; a worker takes some 100 bytes for each."""
+    repair: bool = True
+    """Whether text that was decoded wrongly before it came here ("CafÃ©") is set right, where that is certain."""
+    personal: Personal = Personal()
+    """What becomes of personal data in the corpus."""
+    labelled_personal: Personal = Personal(action="keep")
+    """What becomes of personal data in labelled rows: masked in training, they would have to be masked when a model is
+    asked, too."""
+    language: Language | None = None
+    """The languages of the corpus; texts in others are dropped."""
     quality: Quality | None = None
     """Rules that the documents of the corpus must keep; none if left out. Labelled rows are not judged."""
     near_duplicates: NearDuplicates = NearDuplicates()
@@ -255,8 +289,9 @@ class Ingest(Section):
         for source in self.labelled:
             if self.split.by == "time" and source.columns.time is None:
                 raise ValueError(f"split.by is time, and {source.uri} has no columns.time; name the column")
-            if source.known_format == "text":
-                raise ValueError(f"labelled: {source.uri}: format text has no labels; use csv, tsv, jsonl or parquet")
+            if source.known_format in ("text", "html"):
+                said = f"labelled: {source.uri}: format {source.known_format} has no labels"
+                raise ValueError(f"{said}; use csv, tsv, jsonl or parquet")
         return self
 
     @property

@@ -8,9 +8,10 @@ workers cannot show in the result.
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
@@ -20,8 +21,11 @@ import numpy.typing as npt
 from components.ingest.labels import label_text, labeller
 from components.ingest.settings import LabelRule
 from components.ingest.text.c4 import without_bad_lines
+from components.ingest.text.language import Language, detector
 from components.ingest.text.minhash import band_keys
+from components.ingest.text.personal import Personal, mask
 from components.ingest.text.quality import judge
+from components.ingest.text.repair import repair
 from components.ingest.text.settings import NearDuplicates, Quality
 from components.ingest.text.words import Words
 from modelmill.ledger import SAMPLE_CHARS, SAMPLES, Rejected
@@ -45,7 +49,10 @@ class Order:
     quality: Quality | None
     """For documents; labelled rows are never judged."""
     near: NearDuplicates
-    by_time: bool = False
+    repair: bool
+    personal: Personal
+    language: Language | None
+    by_time: bool
     """Whether a labelled row without a time is a bad one."""
 
 
@@ -64,6 +71,8 @@ class Batch:
 class Dropped:
     """Rows that a batch lost: how many by reason, and some of them to be looked at."""
 
+    personal: Personal
+    """What may not be seen in a sample."""
     counts: Counter[str] = field(default_factory=Counter)
     samples: list[Rejected] = field(default_factory=list)
 
@@ -71,7 +80,7 @@ class Dropped:
         """Count a row, and keep it if it is one of the first of its reason."""
         self.counts[reason] += 1
         if self.counts[reason] <= SAMPLES:
-            self.samples.append(Rejected(row=number, reason=reason, text=text[:SAMPLE_CHARS], detail=detail))
+            self.samples.append(Rejected(row=number, reason=reason, text=sample(text, self.personal), detail=detail))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -92,6 +101,8 @@ class Worked:
     """The keys under which texts meet those that are nearly the same."""
     having_M: npt.NDArray[np.int64]
     """Which of the texts have keys, by their places."""
+    masked: Counter[str]
+    """Personal data found, by kind."""
     dropped: Dropped
     unlabelled: Dropped
     """Rows without a usable label: lost as labelled rows, and still texts."""
@@ -125,8 +136,9 @@ def seconds(time: Any) -> float:
 
 def work(order: Order, batch: Batch) -> Worked:
     """Clean, judge and hash the texts of a batch."""
-    dropped, unlabelled = Dropped(), Dropped()
-    kept = _cleaned(order, batch, dropped)
+    dropped, unlabelled = Dropped(personal=order.personal), Dropped(personal=order.personal)
+    kept, masked = _masked(order, _cleaned(order, batch, dropped), dropped)
+    kept = _spoken(order, kept, dropped)
     good = np.arange(len(kept.texts))
     keys_MB, having_M = np.zeros((0, 0), dtype=np.uint64), np.zeros(0, dtype=np.int64)
     if order.quality is not None or order.near.action != "off":
@@ -146,6 +158,7 @@ def work(order: Order, batch: Batch) -> Worked:
         ids=b"".join(map(content_id, kept.texts)),
         keys_MB=keys_MB,
         having_M=having_M,
+        masked=masked,
         dropped=dropped,
         unlabelled=unlabelled,
     )
@@ -153,7 +166,8 @@ def work(order: Order, batch: Batch) -> Worked:
 
 def _cleaned(order: Order, batch: Batch, dropped: Dropped) -> Batch:
     good = []
-    cleaned = [clean(text) for text in batch.texts]
+    raw_texts = repair(batch.texts)[0] if order.repair else batch.texts
+    cleaned = [clean(text) for text in raw_texts]
     if order.quality is not None and order.quality.c4 is not None:
         cleaned = without_bad_lines(cleaned, order.quality.c4)
     for place, (number, raw, text) in enumerate(zip(batch.numbers, batch.texts, cleaned, strict=True)):
@@ -164,6 +178,46 @@ def _cleaned(order: Order, batch: Batch, dropped: Dropped) -> Batch:
         else:
             good.append(place)
     return _chosen(replace(batch, texts=cleaned), good)
+
+
+def _masked(order: Order, batch: Batch, dropped: Dropped) -> tuple[Batch, Counter[str]]:
+    """Return the batch without personal data, and how much there was of each kind."""
+    if order.personal.action == "keep":
+        return batch, Counter()
+    found = mask(batch.texts, order.personal)
+    masked = replace(batch, texts=found.texts)
+    if order.personal.action == "drop":
+        for place in np.flatnonzero(found.hit).tolist():
+            dropped.add(batch.numbers[place], "personal_data", found.texts[place], "ingest.personal.action is drop")
+        masked = _chosen(masked, np.flatnonzero(~found.hit).tolist())
+    return masked, Counter({str(kind): count for kind, count in found.counts.items()})
+
+
+def _spoken(order: Order, batch: Batch, dropped: Dropped) -> Batch:
+    """Return the texts of the languages that are wanted."""
+    if order.language is None:
+        return batch
+    good = []
+    for place, found in enumerate(_detector(order.language.model_dump_json())(batch.texts)):
+        if order.language.keeps(found):
+            good.append(place)
+        else:
+            detail = f"{found[0]} with confidence {found[1]:.2f}; wanted is {', '.join(order.language.keep)}"
+            dropped.add(batch.numbers[place], "language", batch.texts[place], detail)
+    return _chosen(batch, good)
+
+
+@lru_cache(maxsize=1)
+def _detector(settings: str) -> Callable[[Sequence[str]], list[tuple[str, float]]]:
+    return detector(Language.model_validate_json(settings))
+
+
+def sample(text: str, personal: Personal) -> str:
+    """Return the beginning of a text for a person to look at, without the personal data that is to be kept out."""
+    if personal.action != "keep":
+        # A little more is looked at, so that nothing is cut through and then overlooked.
+        text = mask([text[: 2 * SAMPLE_CHARS]], personal).texts[0]
+    return text[:SAMPLE_CHARS]
 
 
 def _wrong_length(order: Order, raw: str, text: str) -> tuple[str, str, str]:

@@ -17,7 +17,9 @@ def cut_gzip(path: Path) -> None:
 
 
 def bad_bytes(path: Path) -> None:
-    path.write_bytes(csv_of(REVIEWS).encode() + b'"caf\xe9",good\n' * 4)
+    # More rows with UTF-8 than without: the file is UTF-8, and the others are bad.
+    good = "".join(f'"café {number}",good\n' for number in range(5))
+    path.write_bytes((csv_of(REVIEWS) + good).encode() + b'"caf\xe9",good\n' * 4)
 
 
 HOSTILE: list[tuple[str, str | Callable[[Path], None], str]] = [
@@ -51,7 +53,7 @@ HOSTILE: list[tuple[str, str | Callable[[Path], None], str]] = [
         csv_of(REVIEWS) + "a,b,c\n" * 4,
         r"4 of 304 rows are bad \(1.32%: ragged_row 4\).* row 302: ragged_row, 3 columns, 2 expected",
     ),
-    ("a.csv", bad_bytes, r"4 of 304 rows are bad .*invalid_encoding 4.* row 302: invalid_encoding, byte 0xe9 at 3"),
+    ("a.csv", bad_bytes, r"4 of 309 rows are bad .*invalid_encoding 4.* row 307: invalid_encoding, byte 0xe9 at 3"),
     ("a.csv.gz", cut_gzip, r"a\.csv\.gz: truncated gzip: stops before its end \(\d+ bytes unpacked, (\d+) of \1 bytes"),
     ("a.jsonl", '{"text": "a"\n' * 10, r"10 of 10 rows are bad .* row 1: bad_json, Expecting ',' delimiter"),
     ("a.parquet", "PAR1 not really", r"a\.parquet: broken Parquet"),

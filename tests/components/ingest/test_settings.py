@@ -71,7 +71,11 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     (with_source(uri=""), "labelled.0.uri", "the URI of a source is empty"),
     (with_source(uri="ftp://me:secret@host/a.csv"), "labelled.0.uri", "ftp://…: not a source"),
     (with_source(uri="s3://key:secret@bucket/a.csv"), "labelled.0.uri", "credentials or a port do not belong"),
-    (with_source(format="xml"), "labelled.0.format", "Input should be 'csv', 'tsv', 'jsonl', 'parquet' or 'text'"),
+    (
+        with_source(format="xml"),
+        "labelled.0.format",
+        "Input should be 'csv', 'tsv', 'jsonl', 'parquet', 'text' or 'html'",
+    ),
     (with_source(encoding="utf9"), "labelled.0.encoding", "unknown encoding 'utf9'; did you mean 'utf-8'?"),
     (with_source(encoding="gzip"), "labelled.0.encoding", "unknown encoding 'gzip'"),
     (with_source(skip_rows=-1), "labelled.0.skip_rows", "greater than or equal to 0"),

@@ -7,11 +7,22 @@ import pytest
 
 from components.ingest import spill as spilling
 from components.ingest.spill import Spill, bucket_bits, unpacked_size
+from components.ingest.text.personal import Personal
 from components.ingest.text.settings import NearDuplicates
 from components.ingest.work import Batch, Order, work
 
 ORDER = Order(
-    labelled=False, label=None, min_chars=1, max_chars=100, sample=1, quality=None, near=NearDuplicates(action="off")
+    labelled=False,
+    label=None,
+    min_chars=1,
+    max_chars=100,
+    sample=1,
+    quality=None,
+    near=NearDuplicates(action="off"),
+    repair=False,
+    personal=Personal(action="keep"),
+    language=None,
+    by_time=False,
 )
 
 
