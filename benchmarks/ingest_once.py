@@ -10,7 +10,8 @@ from pathlib import Path
 
 from benchmarks import english
 from benchmarks.ingest_text import QUALITY
-from components.ingest.read import Listed, order_of
+from components.ingest.feed import order_of
+from components.ingest.rows import Listed
 from components.ingest.run import run
 from components.ingest.settings import IngestSettings
 from components.ingest.work import Batch, content_id, work
@@ -56,7 +57,7 @@ def _answer(settings: IngestSettings, source: Path, there: set[str]) -> dict[str
     kept, passed = [], set()
     with workers(little=False, cores=usable_cores()) as hands:
         for worked in hands.map(partial(work, order), _batches(source)):
-            for number, text in zip(worked.numbers.tolist(), worked.texts, strict=True):
+            for number, text in zip(worked.numbers.tolist(), worked.payload["text"].to_pylist(), strict=True):
                 passed.add(number)
                 if content_id(text).hex() in there:
                     kept.append(names[number])

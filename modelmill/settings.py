@@ -4,8 +4,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-Task = Literal["text-classification"]
-"""What a recipe may learn."""
+TextTask = Literal["text-classification"]
+"""What may be learned from texts: what every stage can do."""
+Task = Literal["text-classification", "image-classification"]
+"""What a recipe may be for; of pictures, ingest makes datasets."""
 
 
 class Section(BaseModel):

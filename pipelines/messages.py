@@ -79,7 +79,9 @@ def _described(root: type[BaseModel], key: Key) -> str:
     for model in _models_at(root, key[:-1]):
         field = _fields(model).get(str(key[-1]))
         if field is not None and field.description:
-            return field.description[0].lower() + field.description[1:]
+            # A description may go over several lines, a message may not.
+            said = " ".join(field.description.split())
+            return said[0].lower() + said[1:]
     return "it has no default"
 
 

@@ -1,7 +1,7 @@
 """Which steps a recipe has, and what each is told: its own section plus the facts of other sections that it reads."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from components.evaluate.settings import EvaluateSettings
 from components.finetune.settings import FinetuneSettings
@@ -12,18 +12,28 @@ from components.register.settings import RegisterSettings
 from components.resolve.settings import ResolveSettings
 from modelmill.digest import canonical_json
 from modelmill.errors import UserError
-from modelmill.settings import Section
+from modelmill.settings import Section, Task, TextTask
 from modelmill.sources import nearest
 from pipelines.recipe import Recipe
 
 Stage = Literal["ingest", "preprocess", "pretrain", "finetune", "evaluate", "register"]
 FROM_SCRATCH = "-from-scratch"
 """Ends the names of the steps that repeat fine-tuning from random weights, to compare with."""
+# How far a task can go, where it cannot go the whole way.
+_LAST: dict[Task, Stage] = {"image-classification": "ingest"}
 _SHARED = ("resolve", "ingest", "preprocess")
 
 
 def step_names(recipe: Recipe, until: Stage = "register") -> list[str]:
-    """Return the steps of a recipe in the order in which they run, up to and with one stage."""
+    """Return the steps of a recipe in the order in which they run, up to and with one stage.
+
+    Raises:
+        UserError: the task cannot go as far.
+    """
+    stages = get_args(Stage)
+    last = _LAST.get(recipe.task, "register")
+    if stages.index(until) > stages.index(last):
+        raise UserError(f"task: {recipe.task} goes as far as {last}, and {until} is asked for; run with --until {last}")
     suffixes = ["", FROM_SCRATCH] if "from_scratch" in recipe.evaluate.compare else [""]
     names = ["resolve"]
     for stage in get_args(Stage)[: get_args(Stage).index(until) + 1]:
@@ -45,16 +55,26 @@ def steps_before(name: str, names: Sequence[str]) -> list[str]:
 
 
 def settings_of(recipe: Recipe) -> dict[str, str]:
-    """Return every step's settings as canonical JSON, by the step's name."""
+    """Return every step's settings as canonical JSON, by the step's name; of the steps that the task can do."""
     told: dict[str, Section] = {
         "resolve": ResolveSettings(sources=tuple(recipe.ingest.uris), base=recipe.base or ""),
         "ingest": IngestSettings(**_own(recipe.ingest), task=recipe.task),
-        "preprocess": PreprocessSettings(**_own(recipe.preprocess), task=recipe.task),
+    }
+    if _LAST.get(recipe.task, "register") == "register":
+        told |= _training(recipe)
+    return {name: canonical_json(settings.model_dump(mode="json")) for name, settings in told.items()}
+
+
+def _training(recipe: Recipe) -> dict[str, Section]:
+    # Checked by the caller: what else a task may be has ended before.
+    task = cast(TextTask, recipe.task)
+    told: dict[str, Section] = {
+        "preprocess": PreprocessSettings(**_own(recipe.preprocess), task=task),
         "finetune": _finetune(recipe, "weights"),
-        "evaluate": EvaluateSettings(**_own(recipe.evaluate), task=recipe.task),
+        "evaluate": EvaluateSettings(**_own(recipe.evaluate), task=task),
         "register": RegisterSettings(
             **_own(recipe.registration),
-            task=recipe.task,
+            task=task,
             recipe=recipe.name,
             recipe_digest=recipe.digest,
             steps=tuple(step_names(recipe, "evaluate")),
@@ -64,13 +84,13 @@ def settings_of(recipe: Recipe) -> dict[str, str]:
         told["pretrain"] = PretrainSettings(**_own(recipe.pretrain))
     if "from_scratch" in recipe.evaluate.compare:
         told[f"finetune{FROM_SCRATCH}"] = _finetune(recipe, "random")
-        told[f"evaluate{FROM_SCRATCH}"] = EvaluateSettings(task=recipe.task, subject="from_scratch", must_beat=())
-    return {name: canonical_json(settings.model_dump(mode="json")) for name, settings in told.items()}
+        told[f"evaluate{FROM_SCRATCH}"] = EvaluateSettings(task=task, subject="from_scratch", must_beat=())
+    return told
 
 
 def _finetune(recipe: Recipe, start: Literal["weights", "random"]) -> FinetuneSettings:
     shape = recipe.pretrain.model if recipe.pretrain is not None else None
-    return FinetuneSettings(**_own(recipe.finetune), task=recipe.task, start=start, model=shape)
+    return FinetuneSettings(**_own(recipe.finetune), task=cast(TextTask, recipe.task), start=start, model=shape)
 
 
 def _own(section: Section) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from modelmill.digest import canonical_json, sha256_hex
 from modelmill.events import Events
 from modelmill.models.architecture import Architecture
 from modelmill.models.text import new_config
-from modelmill.settings import Task
+from modelmill.settings import TextTask
 from modelmill.sources import fingerprint
 from modelmill.step import Step
 from modelmill.store import Store
@@ -26,7 +26,7 @@ GOOD = ("great", "moving", "wonderful", "splendid", "touching")
 BAD = ("dull", "lifeless", "weak", "tedious", "hollow")
 PLAIN = ("the", "a", "film", "story", "cast", "and", "is", "of", "with", "its", "plot", "music", "an", "hour", "scenes")
 LABELS = ("negative", "positive")
-TASK: Task = "text-classification"
+TASK: TextTask = "text-classification"
 
 
 def reviews(count: int, seed: int = 0) -> list[tuple[str, int]]:

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from modelmill.models.architecture import Architecture
-from modelmill.settings import Task
+from modelmill.settings import TextTask
 from modelmill.training.settings import Training
 
 
@@ -25,7 +25,7 @@ class Finetune(Training):
 class FinetuneSettings(Finetune):
     """What the step `finetune` is told: its section, the task, and how a start from random weights looks."""
 
-    task: Task
+    task: TextTask
     start: Literal["weights", "random"] = "weights"
     """`random`: the comparison, which takes nothing but the shape from the model that the others start from."""
     model: Architecture | None = None

@@ -26,7 +26,14 @@ class Index:
     _labels: dict[str, int] = field(default_factory=dict, init=False)
 
     def add(
-        self, ids: bytes, labels: Sequence[str | None], *, labelled: bool, groups: Words, times: npt.NDArray[np.float64]
+        self,
+        ids: bytes,
+        labels: Sequence[str | None],
+        *,
+        labelled: bool,
+        groups: Words,
+        times: npt.NDArray[np.float64],
+        hashes: Words,
     ) -> Integers:
         """Add rows by their ids, 16 bytes each, and return their numbers.
 
@@ -45,6 +52,7 @@ class Index:
             ("labelled", np.full(count, labelled)),
             ("group", groups),
             ("time", times),
+            ("hash", hashes),
         ):
             self._parts.setdefault(name, []).append(part)
         self.rows += count
@@ -79,6 +87,11 @@ class Index:
     def time_N(self) -> npt.NDArray[np.float64]:
         """Each row's time, NaN where it has none."""
         return self._column("time", np.float64)
+
+    @property
+    def hash_N(self) -> Words:
+        """The perceptual hash of each picture, 0 where there is none to compare by."""
+        return self._column("hash", np.uint64)
 
     def _column(self, name: str, kind: Any) -> npt.NDArray[Any]:
         parts = self._parts.get(name, [])

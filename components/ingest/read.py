@@ -1,37 +1,26 @@
 """The first pass: every row of every source is read, worked on, and counted or spilled."""
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from components.ingest.clusters import Meetings
-from components.ingest.delimited import read_delimited
+from components.ingest.feed import feed
+from components.ingest.images import faults
 from components.ingest.index import Index
-from components.ingest.lines import read_html, read_json_lines, read_text
-from components.ingest.parquet import read_parquet
-from components.ingest.rows import BAD, Opened, Rows
-from components.ingest.settings import Columns, Format, Ingest, Source, format_of
+from components.ingest.payload import payload_of
+from components.ingest.rows import BAD, Handed, Listed
+from components.ingest.settings import IngestSettings
 from components.ingest.spill import Spill, bucket_bits, unpacked_size
-from components.ingest.text.personal import Personal
-from components.ingest.work import Batch, Dropped, Order, Worked, sample, work
+from components.ingest.work import Dropped, Worked
 from components.ingest.workers import Workers
 from modelmill.errors import UserError
 from modelmill.ledger import FileLedger, Ledger
-from modelmill.sources import SourceFile, open_raw, pinned_files, shown
+from modelmill.sources import pinned_files, shown
 from modelmill.step import Step
 
-READERS: Mapping[Format, Callable[[Opened], Iterator[Rows]]] = {
-    "csv": partial(read_delimited, kind="csv"),
-    "tsv": partial(read_delimited, kind="tsv"),
-    "jsonl": read_json_lines,
-    "parquet": read_parquet,
-    "text": read_text,
-    "html": read_html,
-}
-
-# Of text in a batch, in characters: a worker takes some 100 bytes a character while it looks at one.
-_BATCH_CHARS = 1 << 21
+_BAD = BAD | faults.BAD
 
 
 @dataclass(kw_only=True)
@@ -50,16 +39,7 @@ class Reading:
     """A labelled row whose text goes into the corpus is counted in both ledgers."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Listed:
-    """A source with the files that it holds now, which are those that were pinned."""
-
-    source: Source
-    labelled: bool
-    files: Sequence[SourceFile]
-
-
-def list_sources(settings: Ingest, pins: Mapping[str, str]) -> list[Listed]:
+def list_sources(settings: IngestSettings, pins: Mapping[str, str]) -> list[Listed]:
     """Return all sources with their files, the labelled ones first.
 
     Raises:
@@ -77,39 +57,23 @@ def size_of(listed: Sequence[Listed]) -> int:
     return unpacked_size([(file.name, file.bytes) for one in listed for file in one.files])
 
 
-def read_sources(step: Step, settings: Ingest, listed: Sequence[Listed], workers: Workers) -> Reading:
+def read_sources(step: Step, settings: IngestSettings, listed: Sequence[Listed], workers: Workers) -> Reading:
     """Read all sources.
 
     Raises:
         UserError: a source lacks a column, cannot be read to its end, or has too many bad rows.
         ModelmillError: a source was changed while it was read.
     """
-    spill = Spill(step.scratch, bucket_bits(size_of(listed)))
+    spill = Spill(step.scratch, bucket_bits(size_of(listed)), payload_of(settings.task))
     reading = Reading(spill=spill, meetings=Meetings(step.scratch))
     for one in listed:
+        begun = len(reading.files)
         ledgers = [reading.labelled] if one.labelled else [reading.corpus]
         if one.labelled and settings.takes_labelled:
             ledgers.append(reading.corpus)
-        _SourceReader(step, reading, one, ledgers).read(workers, order_of(settings, one))
-        _check_bad_rows(one, ledgers[0], settings.max_bad_rows)
+        _SourceReader(step, reading, one, ledgers).read(workers, *feed(step, settings, one))
+        _check_bad_rows(one, reading.files[begun:], ledgers[0], settings.max_bad_rows)
     return reading
-
-
-def order_of(settings: Ingest, one: Listed) -> Order:
-    """Return what is to be done with the texts of a source."""
-    return Order(
-        labelled=one.labelled,
-        label=settings.label,
-        min_chars=settings.min_chars,
-        max_chars=settings.max_chars,
-        sample=one.source.sample,
-        quality=None if one.labelled else settings.quality,
-        near=settings.near_duplicates,
-        repair=settings.repair,
-        personal=settings.labelled_personal if one.labelled else settings.personal,
-        language=None if one.labelled else settings.language,
-        by_time=one.labelled and settings.split.by == "time",
-    )
 
 
 class _SourceReader:
@@ -123,41 +87,29 @@ class _SourceReader:
         # The file of each batch under way, by its position, and how many bytes were read when it was handed over.
         self._under_way: deque[tuple[int, int]] = deque()
 
-    def read(self, workers: Workers, order: Order) -> None:
+    def read(self, workers: Workers, job: Callable[[Any], Worked], handed: Iterable[Handed]) -> None:
         """Read the source to its end."""
         total = sum(file.bytes for file in self._listed.files)
         name = shown(self._listed.source.uri).rstrip("/").rpartition("/")[2]
-        for worked in workers.map(partial(work, order), self._batches(order)):
+        for worked in workers.map(job, self._counted(handed)):
             file, done = self._under_way.popleft()
             self._take(worked, file)
             self._step.progress(f"reading {name}", done, total, "B")
             self._step.check_stop()
         self._step.progress(f"reading {name}", total, total, "B")
 
-    def _batches(self, order: Order) -> Iterator[Batch]:
-        listed = self._listed
-        before = 0
-        for file in listed.files:
-            kind = _format(listed.source, file, listed.labelled)
-            self._reading.files.append(file.uri)
-            number = len(self._reading.files) - 1
-            with open_raw(file) as raw:
-                opened = Opened(
-                    file=file, source=listed.source, raw=raw, labelled=listed.labelled, scratch=self._step.scratch
-                )
-                for rows in READERS[kind](opened):
-                    self._count(file.uri, rows, order.personal)
-                    for batch in _pieces(rows, listed.source.columns):
-                        self._under_way.append((number, before + raw.taken))
-                        yield batch
-                raw.finish()
-            before += file.bytes
-
-    def _count(self, uri: str, rows: Rows, personal: Personal) -> None:
-        bad = [replace(row, text=sample(row.text, personal)) for row in rows.bad]
-        for ledger in self._files(uri):
-            ledger.read += len(rows.numbers) + len(rows.bad)
-            ledger.drop(bad)
+    def _counted(self, handed: Iterable[Handed]) -> Iterator[Any]:
+        files = self._reading.files
+        begun = len(files)
+        for each in handed:
+            if len(files) == begun or files[-1] != each.uri:
+                files.append(each.uri)
+            for ledger in self._files(each.uri):
+                ledger.read += each.read
+                ledger.drop(each.bad)
+            if each.batch is not None:
+                self._under_way.append((len(files) - 1, each.done))
+                yield each.batch
 
     def _take(self, worked: Worked, file: int) -> None:
         reading, uri = self._reading, self._reading.files[file]
@@ -168,31 +120,18 @@ class _SourceReader:
         if not len(worked.numbers):
             return
         numbers = reading.index.add(
-            worked.ids, worked.labels, labelled=self._listed.labelled, groups=worked.group_N, times=worked.time_N
+            worked.ids,
+            worked.labels,
+            labelled=self._listed.labelled,
+            groups=worked.group_N,
+            times=worked.time_N,
+            hashes=worked.hash_N,
         )
         reading.meetings.add(worked.keys_MB, numbers[worked.having_M])
         reading.spill.add(worked, labelled=self._listed.labelled, file=file, numbers=numbers)
 
     def _files(self, uri: str) -> list[FileLedger]:
         return [ledger.file(uri) for ledger in self._ledgers]
-
-
-def _pieces(rows: Rows, columns: Columns) -> Iterator[Batch]:
-    """Cut rows into batches of about as much text as a worker takes at a time."""
-    has_groups, has_times = columns.group is not None, columns.time is not None
-    start = chars = 0
-    for place, text in enumerate(rows.texts):
-        chars += len(text)
-        if chars >= _BATCH_CHARS or place == len(rows.texts) - 1:
-            part = slice(start, place + 1)
-            yield Batch(
-                numbers=rows.numbers[part],
-                texts=rows.texts[part],
-                labels=rows.labels[part],
-                groups=rows.groups[part] if has_groups else (),
-                times=rows.times[part] if has_times else (),
-            )
-            start, chars = place + 1, 0
 
 
 def _enter(ledger: FileLedger, dropped: Dropped) -> None:
@@ -202,27 +141,19 @@ def _enter(ledger: FileLedger, dropped: Dropped) -> None:
         ledger.sample(row)
 
 
-def _format(source: Source, file: SourceFile, labelled: bool) -> Format:
-    kind = source.format or format_of(file.name)
-    if kind is None:
-        raise UserError(f"{file.uri}: the name tells no format; set format to csv, tsv, jsonl, parquet, text or html")
-    if labelled and kind in ("text", "html"):
-        raise UserError(f"{file.uri}: format {kind} has no labels; a labelled source is csv, tsv, jsonl or parquet")
-    return kind
-
-
-def _check_bad_rows(listed: Listed, ledger: Ledger, allowed: float) -> None:
-    files = listed.files
-    counted = [ledger.file(file.uri) for file in files]
-    read = sum(file.read for file in counted)
-    reasons = sum((Counter({r: n for r, n in file.dropped.items() if r in BAD}) for file in counted), Counter[str]())
+def _check_bad_rows(listed: Listed, uris: Sequence[str], ledger: Ledger, allowed: float) -> None:
+    counted = {uri: ledger.file(uri) for uri in uris}
+    read = sum(file.read for file in counted.values())
+    reasons = sum(
+        (Counter({r: n for r, n in file.dropped.items() if r in _BAD}) for file in counted.values()), Counter[str]()
+    )
     bad = reasons.total()
     if bad <= allowed * read:
         return
     uri, first = next(
-        (file.uri, min(samples, key=lambda sample: sample.row))
-        for file, own in zip(files, counted, strict=True)
-        if (samples := [row for reason, rows in own.samples.items() if reason in BAD for row in rows])
+        (uri, min(samples, key=lambda sample: sample.row))
+        for uri, own in counted.items()
+        if (samples := [row for reason, rows in own.samples.items() if reason in _BAD for row in rows])
     )
     said = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
     raise UserError(

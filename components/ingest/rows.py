@@ -48,6 +48,30 @@ class Rows:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Handed:
+    """A batch for the workers, or a count of rows, of one file."""
+
+    uri: str
+    read: int
+    """Rows read with it; those of a batch may have been counted before."""
+    bad: Sequence[Rejected]
+    """Of the rows counted, those that could not be read."""
+    batch: Any
+    """What a worker is given; None where there is only something to count."""
+    done: int
+    """Bytes of the source read until now."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """A source with the files that it holds now, which are those that were pinned."""
+
+    source: Source
+    labelled: bool
+    files: Sequence[SourceFile]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Opened:
     """One file with all that its reader needs."""
 

@@ -1,6 +1,7 @@
 """What a recipe's `ingest` section may say."""
 
 import math
+import re
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
@@ -14,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from components.ingest.images.settings import Images, PixelTable
 from components.ingest.text.language import Language
 from components.ingest.text.personal import Personal
 from components.ingest.text.settings import NearDuplicates, Quality
@@ -21,9 +23,9 @@ from modelmill.errors import UserError
 from modelmill.settings import Section, Task
 from modelmill.sources import check_uri, nearest
 
-Format = Literal["csv", "tsv", "jsonl", "parquet", "text", "html"]
+Format = Literal["csv", "tsv", "jsonl", "parquet", "text", "html", "image", "zip", "tar", "webdataset", "idx"]
 
-COMPRESSIONS = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "zstd", ".zstd": "zstd"}
+COMPRESSIONS = {".gz": "gzip", ".tgz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "zstd", ".zstd": "zstd"}
 _FORMATS: dict[str, Format] = {
     ".csv": "csv",
     ".tsv": "tsv",
@@ -38,6 +40,10 @@ _FORMATS: dict[str, Format] = {
     ".html": "html",
     ".htm": "html",
     ".xhtml": "html",
+    ".zip": "zip",
+    ".tar": "tar",
+    ".tgz": "tar",
+    **dict.fromkeys((".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"), "image"),
 }
 _DELIMITED = ("csv", "tsv")
 
@@ -47,6 +53,8 @@ def format_of(name: str) -> Format | None:
     lowered = name.lower()
     for ending in COMPRESSIONS:
         lowered = lowered.removesuffix(ending)
+    if re.search(r"idx[13]-ubyte$", lowered):
+        return "idx"
     return next((kind for ending, kind in _FORMATS.items() if lowered.endswith(ending)), None)
 
 
@@ -57,6 +65,8 @@ class Columns(Section):
     """The column that holds the text."""
     label: str = "label"
     """The column that holds the label; read for labelled sources only."""
+    image: str = "image"
+    """The column that holds the bytes of pictures. For Parquet."""
     group: str | None = None
     """A column whose equal values never part between two splits, such as a user, a document or a site."""
     time: str | None = None
@@ -85,6 +95,8 @@ class Source(Section):
     """Between two fields; a comma (csv) or a tab (tsv) if left out."""
     sample: float = Field(default=1.0, gt=0, le=1)
     """Share of the rows to take, by a hash of each cleaned text: the same rows everywhere, equal texts together."""
+    pixels: PixelTable = PixelTable()
+    """Where label and pixels stand in a CSV file with a picture a row."""
     document: Literal["line", "block", "file"] = "line"
     """What of a text file is a document: each line, each block between blank lines, or the whole file."""
     quoting: bool = True
@@ -270,6 +282,8 @@ class Ingest(Section):
     """Rules that the documents of the corpus must keep; none if left out. Labelled rows are not judged."""
     near_duplicates: NearDuplicates = NearDuplicates()
     """What becomes of texts that are nearly the same."""
+    images: Images = Images()
+    """How pictures are checked, and what they become."""
     decontaminate: int | None = Field(default=13, ge=1, le=100)
     """Texts of the corpus with a run of so many words of a validation or test row are dropped; null keeps them."""
 

@@ -13,6 +13,8 @@ import pyarrow as pa
 
 from components.ingest.clusters import Clusters
 from components.ingest.decontaminate import Grams, contaminated, held_out_grams
+from components.ingest.images.near import near_links
+from components.ingest.payload import TEXT, Payload
 from components.ingest.read import Reading
 from components.ingest.settings import Ingest
 from components.ingest.settle import KEPT, REASONS, Rules, Settled, settle
@@ -23,9 +25,6 @@ from components.ingest.workers import Workers
 from modelmill.ledger import Ledger, Rejected
 from modelmill.step import Step
 
-_KEPT = [("id", pa.binary(ID_BYTES)), ("text", pa.large_string())]
-_CORPUS = pa.schema([*_KEPT, ("draw", pa.int64())])
-_LABELLED = pa.schema([*_KEPT, ("label", pa.string()), ("split", pa.int8())])
 Rows = npt.NDArray[np.int64]
 
 # Tables are written and read back in pieces of so many rows, and looked at for contamination in still smaller ones.
@@ -38,9 +37,10 @@ class Sorted:
     """The kept rows, on disk in the order of their ids, and what must be known before they are written."""
 
     corpus_path: Path
-    """Columns id, text, draw."""
+    """Columns id, the payload's, draw."""
     labelled_path: Path
-    """Columns id, text, label (a name), split (a position in SPLITS)."""
+    """Columns id, the payload's, label (a name), split (a position in SPLITS)."""
+    payload: Payload
     classes: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Kept labelled rows by split and label."""
     corpus_rows: int = 0
@@ -64,11 +64,17 @@ def sort_rows(step: Step, settings: Ingest, reading: Reading, workers: Workers) 
     settled = _settled(settings, reading)
     step.check_stop()
     grams = _held_out(settings, reading, settled)
-    result = Sorted(corpus_path=step.scratch / "corpus.arrow", labelled_path=step.scratch / "labelled.arrow")
+    payload = reading.spill.payload
+    result = Sorted(
+        corpus_path=step.scratch / "corpus.arrow", labelled_path=step.scratch / "labelled.arrow", payload=payload
+    )
+    kept = [pa.field("id", pa.binary(ID_BYTES)), *payload.columns]
+    corpus_schema = pa.schema([*kept, ("draw", pa.int64())])
+    labelled_schema = pa.schema([*kept, ("label", pa.string()), ("split", pa.int8())])
     done = 0
     with (
-        pa.ipc.new_stream(str(result.corpus_path), _CORPUS) as corpus,
-        pa.ipc.new_stream(str(result.labelled_path), _LABELLED) as labelled,
+        pa.ipc.new_stream(str(result.corpus_path), corpus_schema) as corpus,
+        pa.ipc.new_stream(str(result.labelled_path), labelled_schema) as labelled,
     ):
         for bucket in reading.spill.tables():
             step.check_stop()
@@ -79,8 +85,8 @@ def sort_rows(step: Step, settings: Ingest, reading: Reading, workers: Workers) 
                 _take_out(in_corpus, table, grams, workers)
             _keep_corpus(result, table.take(in_corpus["kept"]), settled, corpus)
             _keep_labelled(result, table.take(as_labelled["kept"]), settled, labelled)
-            _count(reading.files, reading.corpus, table, in_corpus)
-            _count(reading.files, reading.labelled, table, as_labelled)
+            _count(reading, reading.corpus, table, in_corpus)
+            _count(reading, reading.labelled, table, as_labelled)
             done += table.num_rows
             step.progress("sorting", done, reading.index.rows, "rows")
     reading.spill.clear()
@@ -95,6 +101,9 @@ def _settled(settings: Ingest, reading: Reading) -> Settled:
     # Equal texts meet too: their ids' words are the key.
     near.link_equal(index.high_N ^ index.low_N, np.arange(index.rows))
     reading.meetings.link(near)
+    if settings.images.near_duplicates is not None and settings.near_duplicates.action != "off":
+        for pairs in near_links(index.hash_N, settings.images.near_duplicates, index.hash_N != 0):
+            near.link(pairs[:, 0], pairs[:, 1])
     groups = near.copy()
     grouped = np.flatnonzero(index.group_N)
     groups.link_equal(index.group_N[grouped], grouped)
@@ -104,7 +113,8 @@ def _settled(settings: Ingest, reading: Reading) -> Settled:
 
 def _held_out(settings: Ingest, reading: Reading, settled: Settled) -> Grams:
     """Return the runs of words that may not stand in the corpus."""
-    if not settings.corpus or not settings.labelled or settings.decontaminate is None:
+    payload = reading.spill.payload
+    if not settings.corpus or not settings.labelled or settings.decontaminate is None or payload is not TEXT:
         return {}
 
     def batches() -> Iterator[Sequence[str]]:
@@ -152,29 +162,30 @@ def _keep_corpus(result: Sorted, kept: Any, settled: Settled, writer: Any) -> No
     draw = settled.draw_N[kept["number"].to_numpy()]
     result.corpus_rows += kept.num_rows
     result.smallest_draw = min(result.smallest_draw, int(draw.min()))
-    writer.write_table(kept.select(["id", "text"]).append_column("draw", pa.array(draw)), _PIECE_ROWS)
+    columns = kept.select(["id", *result.payload.columns.names])
+    writer.write_table(columns.append_column("draw", pa.array(draw)), _PIECE_ROWS)
 
 
 def _keep_labelled(result: Sorted, kept: Any, settled: Settled, writer: Any) -> None:
     split = settled.split_N[kept["number"].to_numpy()]
     result.classes.update(zip([SPLITS[each] for each in split], kept["label"].to_pylist(), strict=True))
-    columns = kept.select(["id", "text", "label"])
+    columns = kept.select(["id", *result.payload.columns.names, "label"])
     writer.write_table(columns.append_column("split", pa.array(split, pa.int8())), _PIECE_ROWS)
 
 
-def _count(files: list[str], ledger: Ledger, table: Any, fates: dict[str, Rows]) -> None:
+def _count(reading: Reading, ledger: Ledger, table: Any, fates: dict[str, Rows]) -> None:
     """Enter a bucket's kept and dropped rows into the ledger of the files that they came from."""
-    file = table["file"].to_numpy()
+    file, shown = table["file"].to_numpy(), reading.spill.payload.shown
     for reason, rows in fates.items():
         for number, count in zip(*np.unique(file[rows], return_counts=True), strict=True):
-            own = ledger.file(files[number])
+            own = ledger.file(reading.files[number])
             if reason == "kept":
                 own.kept += int(count)
                 continue
             own.drop_counted(reason, int(count))
             wanted = own.wants(reason)
             samples = table.take(rows[file[rows] == number][:wanted]) if wanted else table.slice(0, 0)
-            for row, text in zip(samples["row"].to_pylist(), samples["text"].to_pylist(), strict=True):
+            for row, text in zip(samples["row"].to_pylist(), samples[shown].to_pylist(), strict=True):
                 own.sample(Rejected(row=row, reason=reason, text=text))
 
 

@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from components.ingest.payload import Payload
 from components.ingest.work import ID_BYTES, Worked
 
-_SCHEMA = pa.schema(
+_PLACES = pa.schema(
     [
         ("id", pa.binary(ID_BYTES)),
-        ("text", pa.large_string()),
         ("label", pa.string()),
         ("labelled", pa.bool_()),
         ("file", pa.int32()),
@@ -72,24 +72,25 @@ class Spill:
 
     folder: Path
     bits: int
+    payload: Payload
     _held: list[Any] = field(default_factory=list, init=False)
     _bytes: int = field(default=0, init=False)
     _writers: dict[int, Any] = field(default_factory=dict, init=False)
 
     def add(self, worked: Worked, *, labelled: bool, file: int, numbers: npt.NDArray[np.int64]) -> None:
         """Add rows of one file, given by its number, with the numbers that the rows have in the index."""
-        count = len(worked.texts)
+        count = len(worked.numbers)
         ids = pa.Array.from_buffers(pa.binary(ID_BYTES), count, [None, pa.py_buffer(worked.ids)])
         columns = [
             ids,
-            pa.array(worked.texts, pa.large_string()),
             pa.array(worked.labels, pa.string()),
             pa.array(np.full(count, labelled)),
             pa.array(np.full(count, file, dtype=np.int32)),
             pa.array(worked.numbers),
             pa.array(numbers),
+            *worked.payload.columns,
         ]
-        table = pa.table(columns, schema=_SCHEMA)
+        table = pa.table(columns, schema=self._schema)
         self._held.append(table)
         self._bytes += table.nbytes
         if self._bytes >= _BUFFER_BYTES:
@@ -110,6 +111,10 @@ class Spill:
             self._path(bucket).unlink()
         self._writers = {}
 
+    @property
+    def _schema(self) -> pa.Schema:
+        return pa.schema([*_PLACES, *self.payload.columns])
+
     def _flush(self) -> None:
         if not self._held:
             return
@@ -123,7 +128,7 @@ class Spill:
 
     def _write(self, bucket: int, table: Any) -> None:
         if bucket not in self._writers:
-            self._writers[bucket] = pa.ipc.new_stream(str(self._path(bucket)), _SCHEMA)
+            self._writers[bucket] = pa.ipc.new_stream(str(self._path(bucket)), self._schema)
         self._writers[bucket].write_table(table)
 
     def _path(self, bucket: int) -> Path:

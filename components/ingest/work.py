@@ -17,8 +17,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from components.ingest.labels import label_text, labeller
+from components.ingest.payload import TEXT
 from components.ingest.settings import LabelRule
 from components.ingest.text.c4 import without_bad_lines
 from components.ingest.text.language import Language, detector
@@ -88,7 +90,8 @@ class Worked:
     """What a batch came to."""
 
     numbers: npt.NDArray[np.int64]
-    texts: list[str]
+    payload: pa.Table
+    """What the rows hold, in columns."""
     labels: list[str | None]
     """The class of each row, None where it has none."""
     group_N: npt.NDArray[np.uint64]
@@ -99,6 +102,8 @@ class Worked:
     """The id of each text, one after the other."""
     keys_MB: npt.NDArray[np.uint64]
     """The keys under which texts meet those that are nearly the same."""
+    hash_N: npt.NDArray[np.uint64]
+    """The perceptual hash of each picture, 0 where there is none to compare by."""
     having_M: npt.NDArray[np.int64]
     """Which of the texts have keys, by their places."""
     masked: Counter[str]
@@ -151,13 +156,14 @@ def work(order: Order, batch: Batch) -> Worked:
         kept = _chosen(kept, good.tolist())
     return Worked(
         numbers=np.array(kept.numbers, dtype=np.int64),
-        texts=list(kept.texts),
+        payload=pa.table([pa.array(kept.texts, pa.large_string())], schema=TEXT.columns),
         labels=_named(order, kept, unlabelled) if order.labelled else [None] * len(kept.texts),
         group_N=np.array([group_hash(group) for group in kept.groups] or [0] * len(kept.texts), dtype=np.uint64),
         time_N=np.array([seconds(time) for time in kept.times] or [np.nan] * len(kept.texts)),
         ids=b"".join(map(content_id, kept.texts)),
         keys_MB=keys_MB,
         having_M=having_M,
+        hash_N=np.zeros(len(kept.texts), dtype=np.uint64),
         masked=masked,
         dropped=dropped,
         unlabelled=unlabelled,
@@ -173,7 +179,7 @@ def _cleaned(order: Order, batch: Batch, dropped: Dropped) -> Batch:
     for place, (number, raw, text) in enumerate(zip(batch.numbers, batch.texts, cleaned, strict=True)):
         if not order.min_chars <= len(text) <= order.max_chars:
             dropped.add(number, *_wrong_length(order, raw, text))
-        elif order.sample < 1 and _draw(text) >= order.sample:
+        elif order.sample < 1 and draw(text.encode()) >= order.sample:
             dropped.add(number, "not_sampled", text, f"sample is {order.sample:g}")
         else:
             good.append(place)
@@ -272,6 +278,6 @@ def _named(order: Order, batch: Batch, unlabelled: Dropped) -> list[str | None]:
     return names
 
 
-def _draw(text: str) -> float:
-    """Return a number from 0 to 1 by the text alone; salted, so that it says nothing about the text's split."""
-    return int.from_bytes(sha256(b"sample:" + text.encode()).digest()[:7], "big") / 2**56
+def draw(content: bytes) -> float:
+    """Return a number from 0 to 1 by a row's content; salted, so that it says nothing about the row's split."""
+    return int.from_bytes(sha256(b"sample:" + content).digest()[:7], "big") / 2**56

@@ -12,9 +12,6 @@ from components.ingest.splits import SPLITS
 from modelmill.dataset import Dataset, DatasetWriter
 from modelmill.step import Step
 
-CORPUS_SCHEMA = pa.schema([("id", pa.string()), ("text", pa.string())])
-LABELLED_SCHEMA = pa.schema([("id", pa.string()), ("text", pa.string()), ("label", pa.int32())])
-
 SHARD_ROWS = 1 << 16
 """Rows that a shard holds at most, about."""
 SHARD_BYTES = 128 << 20
@@ -27,7 +24,7 @@ Tables = Callable[[], Iterator[Any]]
 
 
 def write_corpus(step: Step, rows: Sorted) -> Dataset:
-    """Write the corpus: splits train and validation (1 %, one row at least), columns id and text."""
+    """Write the corpus: splits train and validation (1 %, one row at least), columns id and the payload's."""
     bound = max(_CORPUS_VALIDATION, rows.smallest_draw + 1)
 
     def train() -> Iterator[Any]:
@@ -36,15 +33,17 @@ def write_corpus(step: Step, rows: Sorted) -> Dataset:
     def validation() -> Iterator[Any]:
         return (table.filter(pc.less(table["draw"], bound)) for table in rows.corpus())
 
-    writer = DatasetWriter(step.store, CORPUS_SCHEMA, {"kind": "text"})
-    _write_split(step, writer, "train", train)
-    _write_split(step, writer, "validation", validation)
+    schema = pa.schema([("id", pa.string()), *rows.payload.stored])
+    writer = DatasetWriter(step.store, schema, {"kind": rows.payload.corpus_kind})
+    _write_split(step, writer, "train", train, rows.payload.content)
+    _write_split(step, writer, "validation", validation, rows.payload.content)
     return writer.commit()
 
 
 def write_labelled(step: Step, rows: Sorted, labels: list[str]) -> Dataset:
-    """Write the labelled rows: splits train, validation, test, columns id, text, label (a position in `labels`)."""
-    writer = DatasetWriter(step.store, LABELLED_SCHEMA, {"kind": "labelled-text", "labels": labels})
+    """Write the labelled rows: splits train, validation, test, columns id, the payload's, label (place in `labels`)."""
+    schema = pa.schema([("id", pa.string()), *rows.payload.stored, ("label", pa.int32())])
+    writer = DatasetWriter(step.store, schema, {"kind": rows.payload.labelled_kind, "labels": labels})
     names = pa.array(labels, pa.string())
     for position, split in enumerate(SPLITS):
 
@@ -54,7 +53,7 @@ def write_labelled(step: Step, rows: Sorted, labels: list[str]) -> Dataset:
                 numbers = pc.index_in(chosen["label"], names)
                 yield chosen.set_column(chosen.schema.get_field_index("label"), "label", numbers)
 
-        _write_split(step, writer, split, tables)
+        _write_split(step, writer, split, tables, rows.payload.content)
     return writer.commit()
 
 
@@ -67,8 +66,8 @@ def shard_bits(rows: int, size: int) -> int:
     return (shards - 1).bit_length()
 
 
-def _write_split(step: Step, writer: DatasetWriter, split: str, tables: Tables) -> None:
-    sizes = [(table.num_rows, pc.sum(pc.binary_length(table["text"])).as_py() or 0) for table in tables()]
+def _write_split(step: Step, writer: DatasetWriter, split: str, tables: Tables, content: str) -> None:
+    sizes = [(table.num_rows, pc.sum(pc.binary_length(table[content])).as_py() or 0) for table in tables()]
     rows, size = sum(count for count, _ in sizes), sum(count for _, count in sizes)
     done = 0
     for shard in _cut(tables(), shard_bits(rows, size)):

@@ -66,9 +66,9 @@ def test_a_name_a_task_a_source_and_a_register_name_are_a_recipe(tmp_path: Path)
         (
             "task: text-classification",
             "task: text-clasification",
-            "is not one of text-classification; did you mean 'text-classification'?",
+            "is not one of text-classification, image-classification; did you mean 'text-classification'?",
         ),
-        ("task: text-classification", "task: image-classification", "shop.yaml:2: task: "),
+        ("task: text-classification", "task: image-clasification", "did you mean 'image-classification'?"),
         ("register:\n  name: shop\n", "", "shop.yaml:1: register: missing; the model's place in the registry"),
         ("    - uri: shop.csv\n      columns", "    - columns", "shop.yaml:7: ingest.labelled.0.uri: missing"),
         ("{text: review}", "{txt: review}", "ingest.labelled.0.columns.txt: unknown key; did you mean 'text'?"),
@@ -144,3 +144,12 @@ def test_the_schema_refuses_an_unknown_key() -> None:
     jsonschema.validate(good, schema())
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({**good, "finetune": {"lrr": 1}}, schema())
+
+
+def test_a_task_goes_as_far_as_its_stages_can(tmp_path: Path) -> None:
+    text = "name: x\ntask: image-classification\ningest: {labelled: [{uri: a.zip}]}\nregister: {name: x}\n"
+    recipe = _load(tmp_path, text)
+    assert step_names(recipe, "ingest") == ["resolve", "ingest"]
+    assert set(settings_of(recipe)) == {"resolve", "ingest"}
+    with pytest.raises(UserError, match="task: image-classification goes as far as ingest, and register is asked for"):
+        step_names(recipe)

@@ -74,7 +74,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     (
         with_source(format="xml"),
         "labelled.0.format",
-        "Input should be 'csv', 'tsv', 'jsonl', 'parquet', 'text' or 'html'",
+        "Input should be 'csv', 'tsv', 'jsonl', 'parquet'",
     ),
     (with_source(encoding="utf9"), "labelled.0.encoding", "unknown encoding 'utf9'; did you mean 'utf-8'?"),
     (with_source(encoding="gzip"), "labelled.0.encoding", "unknown encoding 'gzip'"),

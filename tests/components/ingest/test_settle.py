@@ -31,6 +31,7 @@ def index_of(rows: list[Row]) -> Index:
             labelled=labelled,
             groups=np.zeros(1, np.uint64),
             times=np.zeros(1),
+            hashes=np.zeros(1, np.uint64),
         )
     return index
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from components.ingest import spill as spilling
+from components.ingest.payload import TEXT
 from components.ingest.spill import Spill, bucket_bits, unpacked_size
 from components.ingest.text.personal import Personal
 from components.ingest.text.settings import NearDuplicates
@@ -33,7 +34,7 @@ def test_a_spill_gives_back_what_it_took_in_the_order_of_the_ids(
     monkeypatch.setattr(spilling, "_BUFFER_BYTES", buffer_bytes)
     numbers = random.Random(0)
     texts = [f"text {numbers.randrange(300)}" for _ in range(500)]
-    spill = Spill(tmp_path, bits)
+    spill = Spill(tmp_path, bits, TEXT)
     for start in range(0, 500, 50):
         batch = Batch(numbers=range(start, start + 50), texts=texts[start : start + 50], labels=[None] * 50)
         spill.add(work(ORDER, batch), labelled=False, file=start, numbers=np.arange(start, start + 50) + 1000)

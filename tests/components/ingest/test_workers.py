@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from components.ingest import read
+from components.ingest import feed
 from components.ingest import run as ingest_run
 from components.ingest.workers import Beside, Here, OnRay, workers
 from modelmill.errors import ModelmillError
@@ -36,7 +36,7 @@ def addresses(folder: Path) -> tuple[str, str]:
 
 @pytest.fixture
 def many_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(read, "_BATCH_CHARS", 10_000)
+    monkeypatch.setattr(feed, "_BATCH_CHARS", 10_000)
 
 
 @pytest.fixture(scope="session")

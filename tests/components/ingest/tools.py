@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from components.ingest.read import READERS
+from components.ingest.feed import READERS
 from components.ingest.rows import Opened, Rows
 from components.ingest.run import IngestOutputs, run
 from components.ingest.settings import IngestSettings, Source, format_of

@@ -1,0 +1,102 @@
+"""What the workers are given to do: the rows of a source, file by file, in batches."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from components.ingest.delimited import read_delimited
+from components.ingest.images.feed import feed_pictures
+from components.ingest.lines import read_html, read_json_lines, read_text
+from components.ingest.parquet import read_parquet
+from components.ingest.rows import Handed, Listed, Opened, Rows
+from components.ingest.settings import Columns, Format, IngestSettings, Source, format_of
+from components.ingest.text.personal import Personal
+from components.ingest.work import Batch, Order, Worked, sample, work
+from modelmill.errors import UserError
+from modelmill.sources import SourceFile, open_raw
+from modelmill.step import Step
+
+READERS: Mapping[str, Callable[[Opened], Iterator[Rows]]] = {
+    "csv": partial(read_delimited, kind="csv"),
+    "tsv": partial(read_delimited, kind="tsv"),
+    "jsonl": read_json_lines,
+    "parquet": read_parquet,
+    "text": read_text,
+    "html": read_html,
+}
+
+# Of text in a batch, in characters: a worker takes some 100 bytes a character while it looks at one.
+_BATCH_CHARS = 1 << 21
+
+
+Job = Callable[[Any], Worked]
+
+
+def feed(step: Step, settings: IngestSettings, listed: Listed) -> tuple[Job, Iterator[Handed]]:
+    """Return what is to be done with each batch of a source, and the batches."""
+    if settings.task == "image-classification":
+        return feed_pictures(step, settings, listed)
+    order = order_of(settings, listed)
+    return partial(work, order), _texts(step, listed, order.personal)
+
+
+def order_of(settings: IngestSettings, one: Listed) -> Order:
+    """Return what is to be done with the texts of a source."""
+    return Order(
+        labelled=one.labelled,
+        label=settings.label,
+        min_chars=settings.min_chars,
+        max_chars=settings.max_chars,
+        sample=one.source.sample,
+        quality=None if one.labelled else settings.quality,
+        near=settings.near_duplicates,
+        repair=settings.repair,
+        personal=settings.labelled_personal if one.labelled else settings.personal,
+        language=None if one.labelled else settings.language,
+        by_time=one.labelled and settings.split.by == "time",
+    )
+
+
+def _texts(step: Step, listed: Listed, personal: Personal) -> Iterator[Handed]:
+    before = 0
+    for file in listed.files:
+        kind = _format(listed.source, file, listed.labelled)
+        with open_raw(file) as raw:
+            opened = Opened(file=file, source=listed.source, raw=raw, labelled=listed.labelled, scratch=step.scratch)
+            for rows in READERS[kind](opened):
+                bad = [replace(row, text=sample(row.text, personal)) for row in rows.bad]
+                yield Handed(uri=file.uri, read=len(rows.numbers) + len(bad), bad=bad, batch=None, done=before)
+                for batch in _pieces(rows, listed.source.columns):
+                    yield Handed(uri=file.uri, read=0, bad=(), batch=batch, done=before + raw.taken)
+            raw.finish()
+        # A file without a row has its place in the ledger too.
+        yield Handed(uri=file.uri, read=0, bad=(), batch=None, done=before)
+        before += file.bytes
+
+
+def _pieces(rows: Rows, columns: Columns) -> Iterator[Batch]:
+    """Cut rows into batches of about as much text as a worker takes at a time."""
+    has_groups, has_times = columns.group is not None, columns.time is not None
+    start = chars = 0
+    for place, text in enumerate(rows.texts):
+        chars += len(text)
+        if chars >= _BATCH_CHARS or place == len(rows.texts) - 1:
+            part = slice(start, place + 1)
+            yield Batch(
+                numbers=rows.numbers[part],
+                texts=rows.texts[part],
+                labels=rows.labels[part],
+                groups=rows.groups[part] if has_groups else (),
+                times=rows.times[part] if has_times else (),
+            )
+            start, chars = place + 1, 0
+
+
+def _format(source: Source, file: SourceFile, labelled: bool) -> Format:
+    kind = source.format or format_of(file.name)
+    if kind is None:
+        raise UserError(f"{file.uri}: the name tells no format; set format to csv, tsv, jsonl, parquet, text or html")
+    if labelled and kind in ("text", "html"):
+        raise UserError(f"{file.uri}: format {kind} has no labels; a labelled source is csv, tsv, jsonl or parquet")
+    return kind
