@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from modelmill.dataset import read_made
 from modelmill.evaluation.document import Report
 from modelmill.models.folder import read_files
 from modelmill.store import open_store
@@ -42,6 +43,7 @@ def keep(run: Run, seconds: float) -> dict[str, Any]:
         "verdict": report.verdict.decision if report and report.verdict else None,
         "model": report.registered.model_dump(mode="json") if report and report.registered else None,
         "report": str(run.folder / "report.html") if report else None,
+        "data_report": _data_report(run),
     }
     (run.folder / "run.json").write_text(json.dumps(result, indent=1) + "\n")
     return result
@@ -62,6 +64,7 @@ def show(run: Run, result: dict[str, Any], console: Console) -> None:
             console.print(
                 f"\ndatasets  {', '.join(filter(None, result['datasets']['ingest'].values()))}", soft_wrap=True
             )
+            console.print(_line("data", _near(Path(result["data_report"]))), soft_wrap=True)
         return
     console.print()
     for line in _lines(report, result):
@@ -82,6 +85,7 @@ def _lines(report: Report, result: dict[str, Any]) -> list[Text]:
         decision = report.verdict.decision
         lines.append(_line("verdict", decision, _DECISION_STYLES[decision]))
         lines += [_line("", reason, "dim") for reason in report.verdict.reasons]
+    lines.append(_line("data", _near(Path(result["data_report"]))))
     lines.append(_line("report", _near(Path(result["report"]))))
     if report.registered is not None:
         registered = report.registered
@@ -98,6 +102,18 @@ def _line(name: str, value: str, style: str = "") -> Text:
 
 def _near(path: Path) -> str:
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def _data_report(run: Run) -> str | None:
+    """Write the page on the data into the run's folder, and return where it lies; None before ingest is done."""
+    outputs = run.outputs.get("ingest", {})
+    address = outputs.get("made_labelled") or outputs.get("made_corpus")
+    if not address:
+        return None
+    store = open_store()
+    path = run.folder / "data.html"
+    path.write_bytes(store.get_blob(read_made(store, address)["report"]["sha256"]))
+    return str(path)
 
 
 def _addresses(outputs: dict[str, str], **names: str) -> dict[str, str | None]:

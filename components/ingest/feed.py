@@ -10,7 +10,7 @@ from components.ingest.images.feed import feed_pictures
 from components.ingest.lines import read_html, read_json_lines, read_text
 from components.ingest.parquet import read_parquet
 from components.ingest.rows import Handed, Listed, Opened, Rows
-from components.ingest.settings import Columns, Format, IngestSettings, Source, format_of
+from components.ingest.settings import Format, IngestSettings, Source, format_of
 from components.ingest.text.personal import Personal
 from components.ingest.work import Batch, Order, Worked, sample, work
 from modelmill.errors import UserError
@@ -67,7 +67,7 @@ def _texts(step: Step, listed: Listed, personal: Personal) -> Iterator[Handed]:
             for rows in READERS[kind](opened):
                 bad = [replace(row, text=sample(row.text, personal)) for row in rows.bad]
                 yield Handed(uri=file.uri, read=len(rows.numbers) + len(bad), bad=bad, batch=None, done=before)
-                for batch in _pieces(rows, listed.source.columns):
+                for batch in _pieces(rows, listed.source):
                     yield Handed(uri=file.uri, read=0, bad=(), batch=batch, done=before + raw.taken)
             raw.finish()
         # A file without a row has its place in the ledger too.
@@ -75,9 +75,9 @@ def _texts(step: Step, listed: Listed, personal: Personal) -> Iterator[Handed]:
         before += file.bytes
 
 
-def _pieces(rows: Rows, columns: Columns) -> Iterator[Batch]:
+def _pieces(rows: Rows, source: Source) -> Iterator[Batch]:
     """Cut rows into batches of about as much text as a worker takes at a time."""
-    has_groups, has_times = columns.group is not None, columns.time is not None
+    has_groups, has_times = source.columns.group is not None, source.columns.time is not None
     start = chars = 0
     for place, text in enumerate(rows.texts):
         chars += len(text)
@@ -86,7 +86,7 @@ def _pieces(rows: Rows, columns: Columns) -> Iterator[Batch]:
             yield Batch(
                 numbers=rows.numbers[part],
                 texts=rows.texts[part],
-                labels=rows.labels[part],
+                labels=rows.labels[part] if source.label is None else [source.label] * len(rows.texts[part]),
                 groups=rows.groups[part] if has_groups else (),
                 times=rows.times[part] if has_times else (),
             )
@@ -97,6 +97,6 @@ def _format(source: Source, file: SourceFile, labelled: bool) -> Format:
     kind = source.format or format_of(file.name)
     if kind is None:
         raise UserError(f"{file.uri}: the name tells no format; set format to csv, tsv, jsonl, parquet, text or html")
-    if labelled and kind in ("text", "html"):
+    if labelled and kind in ("text", "html") and source.label is None:
         raise UserError(f"{file.uri}: format {kind} has no labels; a labelled source is csv, tsv, jsonl or parquet")
     return kind

@@ -86,7 +86,7 @@ class Opened:
     def fields(self) -> dict[str, str]:
         """What is read of each row: the columns for text and, as far as they are read, label, group and time."""
         columns = self.source.columns
-        wanted = {"text": columns.text, "label": columns.label if self.labelled else None}
+        wanted = {"text": columns.text, "label": columns.label if self.labelled and self.source.label is None else None}
         wanted |= {"group": columns.group, "time": columns.time if self.labelled else None}
         return {field: name for field, name in wanted.items() if name is not None}
 

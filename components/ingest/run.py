@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.ingest.checks import check_corpus, labels_of
-from components.ingest.read import Reading, list_sources, read_sources, size_of
+from components.ingest.read import list_sources, read_sources, size_of
+from components.ingest.report.page import render
 from components.ingest.settings import IngestSettings
 from components.ingest.sort import sort_rows
 from components.ingest.splits import SPLITS
+from components.ingest.tell import facts
 from components.ingest.workers import workers
 from components.ingest.write import write_corpus, write_labelled
 from modelmill.cores import usable_cores
@@ -51,41 +53,37 @@ def run(step: Step, settings: IngestSettings, sources: str) -> IngestOutputs:
     labels = labels_of(settings, reading.labelled, rows) if settings.labelled else []
     if settings.corpus:
         check_corpus(settings, reading.corpus, rows)
-    summary: dict[str, Any] = {}
-    corpus = made_corpus = labelled = made_labelled = ""
+    datasets, ledgers = {}, {"corpus": reading.corpus, "labelled": reading.labelled}
     if settings.corpus:
-        dataset = write_corpus(step, rows)
-        made_corpus = _write_made(step, settings, pins, dataset, reading.corpus, reading)
-        corpus = dataset.address
-        summary |= _summary("corpus", dataset, reading.corpus)
+        datasets["corpus"] = write_corpus(step, rows)
     if settings.labelled:
-        dataset = write_labelled(step, rows, labels)
-        made_labelled = _write_made(step, settings, pins, dataset, reading.labelled, reading)
-        labelled = dataset.address
-        summary |= _summary("labelled", dataset, reading.labelled) | {"labels": labels}
-    return IngestOutputs(
-        corpus=corpus, labelled=labelled, made_corpus=made_corpus, made_labelled=made_labelled, summary=summary
-    )
-
-
-def _write_made(
-    step: Step,
-    settings: IngestSettings,
-    pins: Mapping[str, str],
-    dataset: Dataset,
-    ledger: Ledger,
-    reading: Reading,
-) -> str:
-    rejected = step.store.put_blob(encode(ledger.rejected()))
+        datasets["labelled"] = write_labelled(step, rows, labels)
+    page = step.store.put_blob(render(facts(settings, reading, rows, datasets)).encode())
     made = {
         "inputs": dict(pins),
         "settings": settings.model_dump(mode="json"),
         "code": code_digest(),
-        "ledger": ledger.to_dict(),
         "personal": dict(sorted(reading.masked.items())),
-        "rejected": {"sha256": rejected.sha256, "bytes": rejected.bytes},
+        "report": {"sha256": page.sha256, "bytes": page.bytes},
     }
-    return write_made(step.store, dataset.address, made)
+    summary: dict[str, Any] = {"labels": labels} if settings.labelled else {}
+    made_at = {}
+    for name, dataset in datasets.items():
+        made_at[name] = _write_made(step, made, dataset, ledgers[name])
+        summary |= _summary(name, dataset, ledgers[name])
+    return IngestOutputs(
+        corpus=datasets["corpus"].address if "corpus" in datasets else "",
+        labelled=datasets["labelled"].address if "labelled" in datasets else "",
+        made_corpus=made_at.get("corpus", ""),
+        made_labelled=made_at.get("labelled", ""),
+        summary=summary,
+    )
+
+
+def _write_made(step: Step, made: Mapping[str, Any], dataset: Dataset, ledger: Ledger) -> str:
+    rejected = step.store.put_blob(encode(ledger.rejected()))
+    own = {"ledger": ledger.to_dict(), "rejected": {"sha256": rejected.sha256, "bytes": rejected.bytes}}
+    return write_made(step.store, dataset.address, {**made, **own})
 
 
 def _summary(name: str, dataset: Dataset, ledger: Ledger) -> dict[str, Any]:

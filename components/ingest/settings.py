@@ -84,6 +84,8 @@ class Source(Section):
     document, of which the main text is taken."""
     columns: Columns = Columns()
     """The columns to read."""
+    label: str | None = Field(default=None, min_length=1)
+    """The label of all rows, where no column holds it: a source for each class, also of plain text."""
     encoding: str = "auto"
     """Of the characters, a name that Python knows. `auto` looks at the beginning of each file: a byte order mark, UTF-8
     where more lines speak for it than against it, else what it most likely is."""
@@ -303,9 +305,9 @@ class Ingest(Section):
         for source in self.labelled:
             if self.split.by == "time" and source.columns.time is None:
                 raise ValueError(f"split.by is time, and {source.uri} has no columns.time; name the column")
-            if source.known_format in ("text", "html"):
+            if source.known_format in ("text", "html") and source.label is None:
                 said = f"labelled: {source.uri}: format {source.known_format} has no labels"
-                raise ValueError(f"{said}; use csv, tsv, jsonl or parquet")
+                raise ValueError(f"{said}; use csv, tsv, jsonl or parquet, or give the source a label")
         return self
 
     @property

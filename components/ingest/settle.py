@@ -38,6 +38,8 @@ class Settled:
     """As a text of the corpus."""
     split_N: Bytes
     """The split of each row's group, as a position in SPLITS; holds for labelled rows."""
+    same_N: Integers
+    """A number for each row's id."""
     draw_N: Integers
     """A number from 0 to 2^32 - 1 by which the corpus's own split is drawn, the same throughout a cluster."""
 
@@ -59,6 +61,7 @@ def settle(index: Index, near_N: Integers, group_N: Integers, split: Split, *, r
         labelled_N=labelled_N,
         corpus_N=corpus_N,
         split_N=split_N.astype(np.int8),
+        same_N=same_N,
         draw_N=(index.low_N[_leads(near_N, rank_N)] & _LOW_HALF).astype(np.int64),
     )
 

@@ -20,6 +20,7 @@ from components.ingest.settings import Ingest
 from components.ingest.settle import KEPT, REASONS, Rules, Settled, settle
 from components.ingest.spill import id_words
 from components.ingest.splits import SPLITS
+from components.ingest.watch import Watch
 from components.ingest.work import ID_BYTES
 from components.ingest.workers import Workers
 from modelmill.ledger import Ledger, Rejected
@@ -41,6 +42,7 @@ class Sorted:
     labelled_path: Path
     """Columns id, the payload's, label (a name), split (a position in SPLITS)."""
     payload: Payload
+    watch: Watch
     classes: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Kept labelled rows by split and label."""
     corpus_rows: int = 0
@@ -61,12 +63,16 @@ def sort_rows(step: Step, settings: Ingest, reading: Reading, workers: Workers) 
     Raises:
         ModelmillError: a ledger does not add up.
     """
-    settled = _settled(settings, reading)
+    watch = _settled(settings, reading)
+    settled = watch.settled
     step.check_stop()
     grams = _held_out(settings, reading, settled)
     payload = reading.spill.payload
     result = Sorted(
-        corpus_path=step.scratch / "corpus.arrow", labelled_path=step.scratch / "labelled.arrow", payload=payload
+        corpus_path=step.scratch / "corpus.arrow",
+        labelled_path=step.scratch / "labelled.arrow",
+        payload=payload,
+        watch=watch,
     )
     kept = [pa.field("id", pa.binary(ID_BYTES)), *payload.columns]
     corpus_schema = pa.schema([*kept, ("draw", pa.int64())])
@@ -85,6 +91,7 @@ def sort_rows(step: Step, settings: Ingest, reading: Reading, workers: Workers) 
                 _take_out(in_corpus, table, grams, workers)
             _keep_corpus(result, table.take(in_corpus["kept"]), settled, corpus)
             _keep_labelled(result, table.take(as_labelled["kept"]), settled, labelled)
+            watch.bucket(table, in_corpus, as_labelled)
             _count(reading, reading.corpus, table, in_corpus)
             _count(reading, reading.labelled, table, as_labelled)
             done += table.num_rows
@@ -95,7 +102,7 @@ def sort_rows(step: Step, settings: Ingest, reading: Reading, workers: Workers) 
     return result
 
 
-def _settled(settings: Ingest, reading: Reading) -> Settled:
+def _settled(settings: Ingest, reading: Reading) -> Watch:
     index = reading.index
     near = Clusters(index.rows)
     # Equal texts meet too: their ids' words are the key.
@@ -108,7 +115,15 @@ def _settled(settings: Ingest, reading: Reading) -> Settled:
     grouped = np.flatnonzero(index.group_N)
     groups.link_equal(index.group_N[grouped], grouped)
     rules = Rules(takes_labelled=settings.takes_labelled, drop_near=settings.near_duplicates.action == "drop")
-    return settle(index, near.root_N, groups.root_N, settings.split, rules=rules)
+    settled = settle(index, near.root_N, groups.root_N, settings.split, rules=rules)
+    return Watch(
+        index=index,
+        settled=settled,
+        near_N=near.root_N,
+        group_N=groups.root_N,
+        payload=reading.spill.payload,
+        files=reading.files,
+    )
 
 
 def _held_out(settings: Ingest, reading: Reading, settled: Settled) -> Grams:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from modelmill.evaluation.checks import BASELINE_WORDS, LOWER_IS_BETTER, METRIC_WORDS, figures_apart
 from modelmill.evaluation.document import Report
 from modelmill.evaluation.intervals import wilson
+from modelmill.page.environment import environment
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -82,20 +83,12 @@ def render(report: Report | Mapping[str, Any]) -> str:
 
 
 def _environment() -> "Environment":
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
     from modelmill.evaluation import plots
 
-    environment = Environment(
-        loader=PackageLoader("modelmill", "evaluation"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(figure="{:.3f}".format, count="{:,}".format, signed=_signed, fact=_fact)
-    environment.globals.update(plots=plots, metric_words=METRIC_WORDS, lower_is_better=LOWER_IS_BETTER, zip=zip)
-    return environment
+    made = environment("modelmill", "evaluation")
+    made.filters.update(signed=_signed, fact=_fact)
+    made.globals.update(plots=plots, metric_words=METRIC_WORDS, lower_is_better=LOWER_IS_BETTER)
+    return made
 
 
 def _headline(report: Report) -> tuple[str, str, str]:

@@ -41,6 +41,9 @@ class PictureOrder:
 
     labelled: bool
     label: LabelRule | None
+    """How labels become classes."""
+    same: str | None
+    """The label of all pictures, where neither folder nor column holds it."""
     sample: float
     images: Images
 
@@ -50,7 +53,11 @@ def feed_pictures(
 ) -> tuple[Callable[[Any], Worked], Iterator[Handed]]:
     """Return what is to be done with each batch of a source, and the batches."""
     order = PictureOrder(
-        labelled=listed.labelled, label=settings.label, sample=listed.source.sample, images=settings.images
+        labelled=listed.labelled,
+        label=settings.label,
+        same=listed.source.label,
+        sample=listed.source.sample,
+        images=settings.images,
     )
     return partial(work_pictures, order), _handed(step, listed)
 
@@ -101,7 +108,7 @@ def _named(order: PictureOrder, examined: Examined, good: list[int], unlabelled:
     label_of = labeller(order.label)
     names = []
     for place in good:
-        name, reason, detail = label_of(examined.labels[place])
+        name, reason, detail = label_of(examined.labels[place] if order.same is None else order.same)
         if name is None:
             unlabelled.add(examined.numbers[place], reason, examined.names[place], detail)
         names.append(name)
