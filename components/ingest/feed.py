@@ -27,7 +27,7 @@ READERS: Mapping[str, Callable[[Opened], Iterator[Rows]]] = {
 }
 
 # Of text in a batch, in characters: a worker takes some 100 bytes a character while it looks at one.
-_BATCH_CHARS = 1 << 21
+_BATCH_CHARS = 1 << 20
 
 
 Job = Callable[[Any], Worked]

@@ -30,7 +30,7 @@ Rows = npt.NDArray[np.int64]
 
 # Tables are written and read back in pieces of so many rows, and looked at for contamination in still smaller ones.
 _PIECE_ROWS = 1 << 16
-_LOOK_CHARS = 1 << 21
+_LOOK_CHARS = 1 << 20
 
 
 @dataclass(kw_only=True)

@@ -27,9 +27,9 @@ _PLACES = pa.schema(
     ]
 )
 # Of rows held before they go to disk.
-_BUFFER_BYTES = 64 << 20
+_BUFFER_BYTES = 32 << 20
 # Of raw data for one bucket; packed text grows about fourfold.
-_BUCKET_BYTES = 64 << 20
+_BUCKET_BYTES = 32 << 20
 _PACKED = (".gz", ".bz2", ".xz", ".zst", ".parquet")
 # As many files are open at once while reading; most systems allow 1,024.
 _MAX_BITS = 8

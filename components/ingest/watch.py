@@ -78,8 +78,8 @@ class Watch:
             return ()
         last = max(max(np.flatnonzero(found)) for found in counts.values())
         counts = {name: found[: last + 1] for name, found in counts.items()}
-        unit = "pixels" if self.payload is IMAGE else "characters"
-        return (Histogram(name="length", unit=unit, edges=_EDGES[: last + 2], counts=counts),)
+        name, unit = ("longer side", "pixels") if self.payload is IMAGE else ("length", "characters")
+        return (Histogram(name=name, unit=unit, edges=_EDGES[: last + 2], counts=counts),)
 
     def clusters(self) -> Clusters:
         """Return the clusters of rows that are nearly the same."""

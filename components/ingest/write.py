@@ -14,7 +14,7 @@ from modelmill.step import Step
 
 SHARD_ROWS = 1 << 16
 """Rows that a shard holds at most, about."""
-SHARD_BYTES = 128 << 20
+SHARD_BYTES = 64 << 20
 """Bytes of text that a shard holds at most, about: what a reader has in memory at once."""
 
 # About 1 % of the corpus, by a draw from 0 to 2^32 - 1.

@@ -54,6 +54,6 @@ def test_a_spill_gives_back_what_it_took_in_the_order_of_the_ids(
 
 def test_more_data_makes_more_buckets_up_to_what_can_be_open_at_once() -> None:
     assert bucket_bits(10) == 0
-    assert bucket_bits(100 << 20) == 1
-    assert bucket_bits(unpacked_size([("a.csv.gz", 100 << 20)])) == 3
+    assert bucket_bits(100 << 20) == 2
+    assert bucket_bits(unpacked_size([("a.csv.gz", 100 << 20)])) == 4
     assert bucket_bits(1 << 45) == 8
