@@ -52,6 +52,10 @@ def _measure(folder: Path, given: argparse.Namespace) -> None:
         )
         other = run([sys.executable, "-m", "benchmarks.datatrove_once", part, folder / f"peer-{number}"])
         peer.append(part_facts["bytes"] / 1e6 / other.output["seconds"])
+        # Copies are found, or not, in the same part by both.
+        same = run([sys.executable, "-m", "benchmarks.ingest_once", part, folder / f"part-{number}"])
+        found = _found(part, same.output["kept"])
+        facts |= {f"ours_{name}_on_the_part": figure for name, figure in found.items()}
         facts |= {f"peer_{name}": figure for name, figure in _found(part, other.output["kept"]).items()}
         say(f"round {number + 1}: {peer[-1]:.3f} MB/s")
     for size in given.memory_at:

@@ -24,6 +24,10 @@ _MARKUP = re.compile("[<&]")
 _NO_MARKUP = str.maketrans("<&", "  ")
 # "&amp;lt;b&amp;gt;" takes three rounds; what is nested deeper was made to be.
 _ROUNDS = 8
+# Marks that one letter may bear, as of Unicode's Stream-Safe Text Format (UAX #15, section 13); more are dropped. A
+# mark is neither a word's character nor white space.
+_MOST_MARKS = 30
+_FLOOD = re.compile(r"[^\w\s\x00-\x7f]{31,}")
 
 
 def clean(text: str) -> str:
@@ -59,13 +63,27 @@ def _is_plain(text: str) -> bool:
     return text.replace("\n", "").isprintable()
 
 
+def _composed(text: str) -> str:
+    """Return a text in NFC, in time linear in its length: the library sorts marks on one letter by insertion."""
+    return unicodedata.normalize("NFC", _FLOOD.sub(_without_flood, text))
+
+
+def _without_flood(signs: re.Match[str]) -> str:
+    kept, marks = [], 0
+    for sign in signs[0]:
+        marks = marks + 1 if unicodedata.combining(sign) else 0
+        if marks <= _MOST_MARKS:
+            kept.append(sign)
+    return "".join(kept)
+
+
 def _normal(text: str) -> str:
     text = _UNSEEN.sub("", text)
     if not text.isascii():
-        text = unicodedata.normalize("NFC", _SURROGATE.sub("\ufffd", text))
+        text = _composed(_SURROGATE.sub("\ufffd", text))
         if _JOINERS.search(text):
             # What stood apart now stands side by side, and may compose.
-            text = unicodedata.normalize("NFC", _JOINERS.sub("", text))
+            text = _composed(_JOINERS.sub("", text))
     text = _SPACES.sub(" ", _LINE_END.sub("\n", text))
     if "\n" in text:
         text = _BLANK_LINES.sub("\n\n", _AROUND_LINE_END.sub("\n", text))

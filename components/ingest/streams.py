@@ -33,8 +33,8 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _BROKEN = (EOFError, OSError, zlib.error, lzma.LZMAError, zstandard.ZstdError)
-# What is packed more tightly than this was made to fill a disk: gzip itself cannot go beyond 1,032.
-_MAX_RATIO = 1100
+# What is packed more tightly than this was made to fill a disk: gzip itself comes to 1,032 at most.
+_MAX_RATIO = 1000
 _BOMB_BYTES = 1 << 24
 # An encoded half of a surrogate pair: never valid in UTF-8, so that its row is rejected as invalid_encoding.
 _UNDECODABLE = "\udcff"

@@ -34,6 +34,8 @@ from modelmill.ledger import SAMPLE_CHARS, SAMPLES, Rejected
 from modelmill.text import clean
 
 Places = npt.NDArray[np.int64]
+# Markup may make a page many times as long as its text.
+_RAW_LIMIT = 20
 
 ID_BYTES = 16
 """Of the SHA-256 of a text: two texts of 10^9 share an id with a chance of 10^-21."""
@@ -172,12 +174,19 @@ def work(order: Order, batch: Batch) -> Worked:
 
 def _cleaned(order: Order, batch: Batch, dropped: Dropped) -> Batch:
     good = []
-    raw_texts = repair(batch.texts)[0] if order.repair else batch.texts
+    # What is far too long is not cleaned first to find that out.
+    endless = {place for place, raw in enumerate(batch.texts) if len(raw) > _RAW_LIMIT * order.max_chars}
+    raw_texts: Sequence[str] = ["" if place in endless else raw for place, raw in enumerate(batch.texts)]
+    if order.repair:
+        raw_texts = repair(raw_texts)[0]
     cleaned = [clean(text) for text in raw_texts]
     if order.quality is not None and order.quality.c4 is not None:
         cleaned = without_bad_lines(cleaned, order.quality.c4)
     for place, (number, raw, text) in enumerate(zip(batch.numbers, batch.texts, cleaned, strict=True)):
-        if not order.min_chars <= len(text) <= order.max_chars:
+        if place in endless:
+            said = f"{len(raw)} characters as it stands there, max_chars is {order.max_chars}"
+            dropped.add(number, "too_long", raw, said)
+        elif not order.min_chars <= len(text) <= order.max_chars:
             dropped.add(number, *_wrong_length(order, raw, text))
         elif order.sample < 1 and draw(text.encode()) >= order.sample:
             dropped.add(number, "not_sampled", text, f"sample is {order.sample:g}")

@@ -1,7 +1,8 @@
 """Texts as words, by the batch: where each word stands, how long it is, and a hash of it.
 
-A word is a run of letters, digits and marks, with an apostrophe or hyphen inside ("don't"). Scripts that are written
-without spaces (Chinese, Japanese, Thai and their like) give one word a character, so that no rule needs spaces.
+A word is a run of letters, digits and marks; an apostrophe or hyphen parts two ("don't", "well-known"). Scripts that
+are written without spaces (Chinese, Japanese, Thai and their like) give one word a character, so that no rule needs
+spaces.
 All the work is done on arrays of code points; nothing is done text by text or word by word.
 """
 
@@ -20,8 +21,8 @@ Hashes = npt.NDArray[np.uint64]
 Bytes = npt.NDArray[np.uint8]
 Booleans = npt.NDArray[np.bool_]
 
-# What a character is. LETTER and DIGIT make words, a JOINER does between two of them, each UNSPACED one is a word.
-OTHER, SPACE, LINE_END, LETTER, DIGIT, JOINER, UNSPACED = range(7)
+# What a character is. LETTER and DIGIT make words, each UNSPACED one is a word.
+OTHER, SPACE, LINE_END, LETTER, DIGIT, UNSPACED = range(6)
 
 # Scripts without spaces between words, by first and last code point: the Unicode blocks that UAX #29 leaves to
 # dictionaries (Thai, Lao, Myanmar, Khmer, Tibetan), kana, and the ideographs. Hangul is written with spaces.
@@ -39,7 +40,6 @@ _UNSPACED = (
     (0xFF66, 0xFF9D),
     (0x20000, 0x323AF),
 )
-_JOINERS = "'’-"
 _POINTS = 0x110000
 # Beyond it lie planes without letters; the tables' tails stay OTHER.
 _LAST_LETTER = 0x323B0
@@ -60,7 +60,6 @@ def _classes() -> Bytes:
     for first, last in _UNSPACED:
         part = kinds[first : last + 1]
         part[part == LETTER] = UNSPACED
-    kinds[[ord(each) for each in _JOINERS]] = JOINER
     kinds[[ord("\t"), ord("\r")]] = SPACE
     kinds[ord("\n")] = LINE_END
     return kinds
@@ -185,9 +184,6 @@ class Words:
 def _marked(kind_C: Bytes) -> tuple[Booleans, Booleans]:
     """Return which characters belong to words, and which begin one."""
     spelt_C = (kind_C == LETTER) | (kind_C == DIGIT)
-    joined = np.flatnonzero(kind_C[1:-1] == JOINER) + 1
-    joined = joined[spelt_C[joined - 1] & spelt_C[joined + 1]]
-    spelt_C[joined] = True
     starts_C = spelt_C.copy()
     starts_C[1:] &= ~spelt_C[:-1]
     single_C = kind_C == UNSPACED
