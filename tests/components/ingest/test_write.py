@@ -68,4 +68,4 @@ def test_shards_double_in_number_with_rows_or_bytes() -> None:
         2,
         4,
     ]
-    assert [shard_bits(10, size) for size in (0, 128 << 20, (128 << 20) + 1, 1 << 30)] == [0, 0, 1, 3]
+    assert [shard_bits(10, size) for size in (0, 64 << 20, (64 << 20) + 1, 1 << 29)] == [0, 0, 1, 3]
