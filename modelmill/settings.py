@@ -6,8 +6,10 @@ from pydantic import BaseModel, ConfigDict
 
 TextTask = Literal["text-classification"]
 """What may be learned from texts: what every stage can do."""
-Task = Literal["text-classification", "image-classification"]
-"""What a recipe may be for; of pictures, ingest makes datasets."""
+TableTask = Literal["table-classification", "table-regression"]
+"""What may be learned from tables."""
+Task = Literal[TextTask, "image-classification", TableTask]
+"""What a recipe may be for; of pictures and tables, ingest makes datasets."""
 
 
 class Section(BaseModel):

@@ -84,7 +84,10 @@ class _Steps:
 
     def _ingest(self, _suffix: str) -> Any:
         return ingest(
-            settings=self.told["ingest"], sources=self._of("resolve", "sources"), where=self._of("resolve", "where")
+            settings=self.told["ingest"],
+            sources=self._of("resolve", "sources"),
+            before=self._of("resolve", "before"),
+            where=self._of("resolve", "where"),
         )
 
     def _preprocess(self, _suffix: str) -> Any:

@@ -3,19 +3,19 @@
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import Field, ValidationError, model_validator
 
 from components.evaluate.settings import Evaluate
 from components.finetune.settings import Finetune
-from components.ingest.settings import Ingest
+from components.ingest.settings import FOR_TABLES, NOT_FOR_TABLES, Ingest
 from components.preprocess.settings import Preprocess
 from components.pretrain.settings import Pretrain
 from components.register.settings import Register
 from modelmill.digest import digest
 from modelmill.errors import UserError
-from modelmill.settings import Section, Task
+from modelmill.settings import Section, TableTask, Task
 from modelmill.sources import check_there
 from pipelines.document import Document, Key, override, read
 from pipelines.messages import messages
@@ -47,6 +47,7 @@ class Recipe(Section):
     def _sections_agree(self) -> "Recipe":
         if not self.ingest.labelled:
             raise ValueError(f"ingest.labelled: missing; {self.task} learns from labelled rows")
+        self._check_table()
         if self.pretrain is not None and not self.ingest.corpus:
             raise ValueError(
                 "pretrain: there is no ingest.corpus to train on; name one ({labelled: train}: the training rows' text)"
@@ -65,6 +66,22 @@ class Recipe(Section):
             )
         return self
 
+    def _check_table(self) -> None:
+        is_table = self.task in get_args(TableTask)
+        if is_table and self.ingest.table is None:
+            raise ValueError(f"ingest.table: missing; {self.task} learns a column of a table: table: {{target: NAME}}")
+        if not is_table and self.ingest.table is not None:
+            raise ValueError(f"ingest.table: is for {' and '.join(get_args(TableTask))}, and the task is {self.task}")
+        if is_table:
+            for key in _set(self.ingest) - FOR_TABLES:
+                raise ValueError(f"ingest.{key}: is not for tables, and the task is {self.task}; leave it out")
+            for place, source in enumerate(self.ingest.labelled):
+                for key in _set(source) & NOT_FOR_TABLES:
+                    said = "is not for tables, whose columns table describes; leave it out"
+                    raise ValueError(f"ingest.labelled.{place}.{key}: {said}")
+        if self.task == "table-regression" and self.ingest.label is not None:
+            raise ValueError("ingest.label: makes classes, and table-regression predicts a number; leave it out")
+
     @property
     def base(self) -> str | None:
         """The URI of the base model that training starts from, if any."""
@@ -78,6 +95,12 @@ class Recipe(Section):
     def as_data(self) -> dict[str, Any]:
         """Return the recipe as plain data, defaults included, that `Recipe` reads again."""
         return self.model_dump(mode="json", by_alias=True)
+
+
+def _set(section: Section) -> set[str]:
+    """Return the keys of a section that say something else than their default."""
+    fields = type(section).model_fields.items()
+    return {key for key, field in fields if getattr(section, key) != field.get_default(call_default_factory=True)}
 
 
 def load(path: Path, overrides: Sequence[str] = (), *, look: bool = False) -> Recipe:

@@ -20,7 +20,11 @@ Stage = Literal["ingest", "preprocess", "pretrain", "finetune", "evaluate", "reg
 FROM_SCRATCH = "-from-scratch"
 """Ends the names of the steps that repeat fine-tuning from random weights, to compare with."""
 # How far a task can go, where it cannot go the whole way.
-_LAST: dict[Task, Stage] = {"image-classification": "ingest"}
+_LAST: dict[Task, Stage] = {
+    "image-classification": "ingest",
+    "table-classification": "ingest",
+    "table-regression": "ingest",
+}
 _SHARED = ("resolve", "ingest", "preprocess")
 
 
@@ -57,7 +61,11 @@ def steps_before(name: str, names: Sequence[str]) -> list[str]:
 def settings_of(recipe: Recipe) -> dict[str, str]:
     """Return every step's settings as canonical JSON, by the step's name; of the steps that the task can do."""
     told: dict[str, Section] = {
-        "resolve": ResolveSettings(sources=tuple(recipe.ingest.uris), base=recipe.base or ""),
+        "resolve": ResolveSettings(
+            sources=tuple(recipe.ingest.uris),
+            base=recipe.base or "",
+            table=recipe.name if recipe.ingest.table is not None else "",
+        ),
         "ingest": IngestSettings(**_own(recipe.ingest), task=recipe.task),
     }
     if _LAST.get(recipe.task, "register") == "register":

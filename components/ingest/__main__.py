@@ -7,10 +7,10 @@ from modelmill.command import Result, main
 from modelmill.step import Step
 
 
-def _call(step: Step, settings: IngestSettings, sources: str) -> Result:
+def _call(step: Step, settings: IngestSettings, sources: str, before: str) -> Result:
     from components.ingest.run import run
 
-    made = run(step, settings, sources)
+    made = run(step, settings, sources, before)
     return Result(
         outputs={
             "corpus": made.corpus,
@@ -23,4 +23,4 @@ def _call(step: Step, settings: IngestSettings, sources: str) -> Result:
 
 
 if __name__ == "__main__":
-    sys.exit(main("ingest", IngestSettings, ["sources"], _call))
+    sys.exit(main("ingest", IngestSettings, ["sources", "before"], _call))

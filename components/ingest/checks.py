@@ -26,6 +26,17 @@ def check_corpus(settings: Ingest, ledger: Ledger, rows: Sorted) -> None:
         raise UserError(f"{place}: {_account(ledger)}, and training and validation need 2 at least; bring more texts")
 
 
+def check_labelled(settings: Ingest, ledger: Ledger, rows: Sorted) -> None:
+    """Refuse labelled rows that cannot be split.
+
+    Raises:
+        UserError: no row is kept, or a split came out empty.
+    """
+    place = _place("labelled", settings.labelled)
+    _check_rows(settings, place, ledger, rows)
+    _check_splits(settings, place, ledger, rows)
+
+
 def labels_of(settings: Ingest, ledger: Ledger, rows: Sorted) -> list[str]:
     """Return the names of the classes in order.
 
@@ -33,20 +44,21 @@ def labels_of(settings: Ingest, ledger: Ledger, rows: Sorted) -> list[str]:
         UserError: no row is kept, there are too few or too many classes, or a split came out empty.
     """
     place = _place("labelled", settings.labelled)
-    if not rows.classes:
-        raise UserError(f"{place}: {_account(ledger)}; {_way_out(settings, ledger)}")
+    _check_rows(settings, place, ledger, rows)
     found = {label for _, label in rows.classes}
-    column = settings.labelled[0].columns.label
+    key, column = "columns.label", settings.labelled[0].columns.label
+    if settings.table is not None:
+        key, column = "table.target", settings.table.target
     if len(found) < 2:
         raise UserError(
             f"{place}: 1 class ({found.pop()!r}) in column {column!r}, and a classifier needs 2 at least; "
-            f"{_account(ledger)}; correct columns.label or the label rule"
+            f"{_account(ledger)}; correct {key} or the label rule"
         )
     if settings.label is None and len(found) > MAX_CLASSES:
         shown = ", ".join(map(repr, in_order(found)[:_SHOWN_CLASSES]))
         raise UserError(
             f"{place}: {len(found)} classes in column {column!r} ({shown}, …), more than {MAX_CLASSES}; "
-            "if these are numbers give label.bins, if texts correct columns.label"
+            f"if these are numbers give label.bins, if texts correct {key}"
         )
     _check_splits(settings, place, ledger, rows)
     if settings.label is None:
@@ -54,6 +66,11 @@ def labels_of(settings: Ingest, ledger: Ledger, rows: Sorted) -> list[str]:
     if settings.label.classes is not None:
         return [clean(name) for name in settings.label.classes]
     return [name for name, _, _ in settings.label.ordered_bins]
+
+
+def _check_rows(settings: Ingest, place: str, ledger: Ledger, rows: Sorted) -> None:
+    if not rows.classes:
+        raise UserError(f"{place}: {_account(ledger)}; {_way_out(settings, ledger)}")
 
 
 def _check_splits(settings: Ingest, place: str, ledger: Ledger, rows: Sorted) -> None:
@@ -87,6 +104,9 @@ def _way_out(settings: Ingest, ledger: Ledger) -> str:
         "too_short": f"lower ingest.min_chars ({settings.min_chars}) or correct columns.text",
         "label_conflict": "equal texts have different labels; mend the label column or correct columns.label",
         "neutral": "widen ingest.label.bins or correct columns.label",
+        "missing_target": "correct table.target, or what table.missing_values says of it",
+        "out_of_range": "correct min and max of table.columns, or set table.out_of_range to clip or keep",
+        "missing_value": "set table.missing to keep, or mend the file",
         "near_duplicate": "the texts are nearly the same; set ingest.near_duplicates.action: keep, or bring other ones",
         "held_out": "the texts are those of validation and test; bring other ones",
     }

@@ -9,6 +9,7 @@ from modelmill.images import image
 def ingest(
     settings: str,
     sources: str,
+    before: str,
     where: str,
     corpus: dsl.OutputPath(str),  # type: ignore[valid-type]
     labelled: dsl.OutputPath(str),  # type: ignore[valid-type]
@@ -24,6 +25,7 @@ def ingest(
         args=[
             "--settings", settings,
             "--sources", sources,
+            "--before", before,
             "--where", where,
             "--executor-input", "{{$}}",
         ],

@@ -6,10 +6,12 @@ Rows are numbered as a spreadsheet shows them: skipped lines and the header coun
 import csv
 import io
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv
 
@@ -18,12 +20,25 @@ from components.ingest.streams import utf8
 from modelmill.errors import UserError
 from modelmill.ledger import Rejected
 
+Integers = npt.NDArray[np.int64]
+
 _DELIMITERS = {"csv": ",", "tsv": "\t"}
 # A row must fit into a block.
 _BLOCK_BYTES = 8 << 20
 _HEADER_BYTES = 1 << 20
 # A last row of our own. Where it does not come out again, an open quote has swallowed it with all before it.
-_END = "\x1emodelmill-end-of-file\x1e"
+_END = b"\x1emodelmill-end-of-file\x1e"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fields:
+    """A batch of rows as they stand in the file."""
+
+    numbers: Integers
+    columns: Sequence[Any]
+    """Of those asked for, in that order: arrays of large_binary, none of them null."""
+    bad: Sequence[Rejected]
+    """The ragged rows before or among them."""
 
 
 def read_delimited(opened: Opened, kind: str) -> Iterator[Rows]:
@@ -33,19 +48,117 @@ def read_delimited(opened: Opened, kind: str) -> Iterator[Rows]:
         UserError: a column is missing, or the file cannot be read to its end.
         ModelmillError: the file was changed while it was read.
     """
-    delimiter = opened.source.delimiter or _DELIMITERS[kind]
-    stream = utf8(opened)
-    header = _header(opened, stream, delimiter)
-    table = _Table(
-        opened=opened,
-        stream=_Ended(stream, (delimiter.join([_END] * len(header)) + "\n").encode()),
-        delimiter=delimiter,
-        columns=len(header),
-        wanted={field: str(opened.column(name, header)) for field, name in opened.fields.items()},
+    file = Delimited.open(opened, kind)
+    wanted = {field: opened.column(name, file.header) for field, name in opened.fields.items()}
+    for fields in file.read(list(wanted.values())):
+        values = dict(zip(wanted, map(_values, fields.columns), strict=True))
+        sorter = Sorter(bad=list(fields.bad))
+        sorter.add_all(fields.numbers.tolist(), values.pop("text"), **values)
+        yield sorter.rows()
+
+
+@dataclass(kw_only=True)
+class Delimited:
+    """A CSV or TSV file below its header; its columns are called by their positions."""
+
+    opened: Opened
+    stream: io.BufferedReader
+    delimiter: str
+    header: list[str]
+    """What the columns are called, without white space around it; '' where nothing stands there."""
+    first: int
+    """Number of the first row."""
+    _next: int = field(init=False)
+    # Filled by pyarrow's thread, which may be some blocks ahead.
+    _ragged: deque[Rejected] = field(default_factory=deque, init=False)
+
+    @classmethod
+    def open(cls, opened: Opened, kind: str) -> "Delimited":
+        """Read the header of a file of kind csv or tsv.
+
+        Raises:
+            UserError: there is none.
+        """
+        delimiter = opened.source.delimiter or _DELIMITERS[kind]
+        stream = utf8(opened)
+        header = _header(opened, stream, delimiter)
         # The header is one row, however many lines it takes.
-        first=opened.source.skip_rows + (2 if opened.source.header is None else 1),
-    )
-    yield from table.rows()
+        first = opened.source.skip_rows + (2 if opened.source.header is None else 1)
+        return cls(opened=opened, stream=stream, delimiter=delimiter, header=header, first=first)
+
+    def read(self, places: Sequence[int]) -> Iterator[Fields]:
+        """Yield the columns at some positions, batch by batch; to be called once.
+
+        Raises:
+            UserError: the file cannot be read to its end.
+            ModelmillError: the file was changed while it was read.
+        """
+        self._next = self.first
+        ended = False
+        for block in self._batches([str(place) for place in places]):
+            ended = bool(block.num_rows) and block.column(0)[-1].as_py() == _END
+            batch = block.slice(0, block.num_rows - 1) if ended else block
+            numbers, ragged = self._number(batch.num_rows)
+            yield Fields(numbers=numbers, columns=[batch.column(str(place)) for place in places], bad=ragged)
+        if self._ragged:
+            self._next = self._ragged[-1].row + 1
+            nothing = [pa.array([], pa.large_binary())] * len(places)
+            yield Fields(numbers=np.zeros(0, np.int64), columns=nothing, bad=list(self._ragged))
+        # The last row of all must be the one that was added.
+        if not ended:
+            why = f"row {self._next - 1}: a quote opens there and never closes; close it or set quoting: false"
+            raise self._broken(why)
+
+    def _batches(self, names: list[str]) -> Iterator[Any]:
+        # Bytes, and none of them null: what is UTF-8, and what is missing, is decided row by row.
+        wanted = list(dict.fromkeys(names))
+        convert = pa.csv.ConvertOptions(
+            check_utf8=False,
+            column_types=dict.fromkeys(wanted, pa.large_binary()),
+            include_columns=wanted,
+            null_values=[],
+        )
+        there = [str(position) for position in range(len(self.header))]
+        read = pa.csv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES, column_names=there)
+        parse = pa.csv.ParseOptions(
+            delimiter=self.delimiter,
+            quote_char='"' if self.opened.source.quoting else False,
+            newlines_in_values=self.opened.source.quoting,
+            invalid_row_handler=self._note,
+            # Blank lines come as rows of nothing, so that rows keep their numbers.
+            ignore_empty_lines=False,
+        )
+        stream = _Ended(self.stream, self.delimiter.encode().join([_END] * len(self.header)) + b"\n")
+        try:
+            for block in pa.csv.open_csv(stream, read, parse, convert):
+                for start in range(0, block.num_rows, BATCH_ROWS):
+                    yield block.slice(start, BATCH_ROWS)
+        except pa.ArrowInvalid as error:
+            why = str(error)
+            if "straddling" in why:
+                why = f"a row is over {_BLOCK_BYTES} bytes long; if a quote stays open, close it or set quoting: false"
+            raise self._broken(f"after row {self._next - 1}: {why}") from error
+
+    def _note(self, row: Any) -> str:
+        detail = f"{row.actual_columns} columns, {row.expected_columns} expected"
+        number = row.number + self.first - 1
+        self._ragged.append(Rejected(row=number, reason="ragged_row", text=row.text, detail=detail))
+        return "skip"
+
+    def _broken(self, why: str) -> UserError:
+        return self.opened.broken(why, self._next - self.first)
+
+    def _number(self, count: int) -> tuple[Integers, list[Rejected]]:
+        """Return the numbers of the next rows, and the ragged rows that lie before or among them."""
+        stop = self._next + count
+        ragged: list[Rejected] = []
+        while self._ragged and self._ragged[0].row <= stop:
+            ragged.append(self._ragged.popleft())
+            stop += 1
+        numbers = np.arange(self._next, stop, dtype=np.int64)
+        gaps = [row.row - self._next for row in ragged]
+        self._next = stop
+        return np.delete(numbers, gaps), ragged
 
 
 def _header(opened: Opened, stream: io.BufferedReader, delimiter: str) -> list[str]:
@@ -66,96 +179,6 @@ def _header(opened: Opened, stream: io.BufferedReader, delimiter: str) -> list[s
             f"correct skip_rows ({opened.source.skip_rows}), or name the columns in `header`"
         )
     return [name.strip() for name in header]
-
-
-@dataclass(kw_only=True)
-class _Table:
-    """The rows below the header; its columns are called by their positions."""
-
-    opened: Opened
-    stream: "_Ended"
-    delimiter: str
-    columns: int
-    wanted: dict[str, str]
-    """By field, such as text and label: the column that is read for it."""
-    first: int
-    """Number of the first row."""
-    _next: int = field(init=False)
-    # Filled by pyarrow's thread, which may be some blocks ahead.
-    _ragged: deque[Rejected] = field(default_factory=deque, init=False)
-
-    def rows(self) -> Iterator[Rows]:
-        """Yield the rows; the last of all must be the one that was added."""
-        self._next = self.first
-        ended = False
-        for batch in self._batches():
-            values = {field: _values(batch.column(name)) for field, name in self.wanted.items()}
-            ended = bool(values["text"]) and values["text"][-1] == _END
-            if ended:
-                values = {field: column[:-1] for field, column in values.items()}
-            texts = values.pop("text")
-            numbers, ragged = self._number(len(texts))
-            sorter = Sorter(bad=ragged)
-            sorter.add_all(numbers, texts, **values)
-            yield sorter.rows()
-        if self._ragged:
-            self._next = self._ragged[-1].row + 1
-            yield Rows(numbers=(), texts=(), labels=(), bad=list(self._ragged))
-        if not ended:
-            why = f"row {self._next - 1}: a quote opens there and never closes; close it or set quoting: false"
-            raise self._broken(why)
-
-    def _batches(self) -> Iterator[Any]:
-        # Bytes, and none of them null: what is UTF-8, and what is missing, is decided row by row.
-        convert = pa.csv.ConvertOptions(
-            check_utf8=False,
-            column_types=dict.fromkeys(self.wanted.values(), pa.binary()),
-            include_columns=list(dict.fromkeys(self.wanted.values())),
-            null_values=[],
-        )
-        names = [str(position) for position in range(self.columns)]
-        read = pa.csv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES, column_names=names)
-        parse = pa.csv.ParseOptions(
-            delimiter=self.delimiter,
-            quote_char='"' if self.opened.source.quoting else False,
-            newlines_in_values=self.opened.source.quoting,
-            invalid_row_handler=self._note,
-            # Blank lines come as rows without text, so that rows keep their numbers.
-            ignore_empty_lines=False,
-        )
-        try:
-            for block in pa.csv.open_csv(self.stream, read, parse, convert):
-                for start in range(0, block.num_rows, BATCH_ROWS):
-                    yield block.slice(start, BATCH_ROWS)
-        except pa.ArrowInvalid as error:
-            why = str(error)
-            if "straddling" in why:
-                why = f"a row is over {_BLOCK_BYTES} bytes long; if a quote stays open, close it or set quoting: false"
-            raise self._broken(f"after row {self._next - 1}: {why}") from error
-
-    def _note(self, row: Any) -> str:
-        detail = f"{row.actual_columns} columns, {row.expected_columns} expected"
-        number = row.number + self.first - 1
-        self._ragged.append(Rejected(row=number, reason="ragged_row", text=row.text, detail=detail))
-        return "skip"
-
-    def _broken(self, why: str) -> UserError:
-        return self.opened.broken(why, self._next - self.first)
-
-    def _number(self, count: int) -> tuple[list[int], list[Rejected]]:
-        """Return the numbers of the next rows, and the ragged rows that lie before or among them."""
-        numbers: list[int] = []
-        ragged: list[Rejected] = []
-        while len(numbers) < count:
-            stop = self._next + count - len(numbers)
-            if self._ragged:
-                stop = min(stop, self._ragged[0].row)
-            numbers.extend(range(self._next, stop))
-            self._next = stop
-            if self._ragged and self._ragged[0].row == stop:
-                ragged.append(self._ragged.popleft())
-                self._next += 1
-        return numbers, ragged
 
 
 class _Ended(io.RawIOBase):
@@ -189,6 +212,6 @@ class _Ended(io.RawIOBase):
 def _values(column: Any) -> list[str | bytes]:
     try:
         # One check for the whole column; most have nothing wrong.
-        return cast(list[str | bytes], column.cast(pa.string()).to_pylist())
+        return cast(list[str | bytes], column.cast(pa.large_string()).to_pylist())
     except pa.ArrowInvalid:
         return cast(list[str | bytes], decoded(column.to_pylist()))

@@ -11,6 +11,8 @@ from components.ingest.lines import read_html, read_json_lines, read_text
 from components.ingest.parquet import read_parquet
 from components.ingest.rows import Handed, Listed, Opened, Rows
 from components.ingest.settings import Format, IngestSettings, Source, format_of
+from components.ingest.tables.feed import feed_table
+from components.ingest.tables.prepare import PreparedTable
 from components.ingest.text.personal import Personal
 from components.ingest.work import Batch, Order, Worked, sample, work
 from modelmill.errors import UserError
@@ -33,8 +35,12 @@ _BATCH_CHARS = 1 << 20
 Job = Callable[[Any], Worked]
 
 
-def feed(step: Step, settings: IngestSettings, listed: Listed) -> tuple[Job, Iterator[Handed]]:
+def feed(
+    step: Step, settings: IngestSettings, listed: Listed, table: PreparedTable | None
+) -> tuple[Job, Iterator[Handed]]:
     """Return what is to be done with each batch of a source, and the batches."""
+    if table is not None:
+        return feed_table(settings, listed, table)
     if settings.task == "image-classification":
         return feed_pictures(step, settings, listed)
     order = order_of(settings, listed)

@@ -34,6 +34,7 @@ class Index:
         groups: Words,
         times: npt.NDArray[np.float64],
         hashes: Words,
+        source: int = 0,
     ) -> Integers:
         """Add rows by their ids, 16 bytes each, and return their numbers.
 
@@ -53,6 +54,7 @@ class Index:
             ("group", groups),
             ("time", times),
             ("hash", hashes),
+            ("source", np.full(count, source, dtype=np.int32)),
         ):
             self._parts.setdefault(name, []).append(part)
         self.rows += count
@@ -92,6 +94,11 @@ class Index:
     def hash_N(self) -> Words:
         """The perceptual hash of each picture, 0 where there is none to compare by."""
         return self._column("hash", np.uint64)
+
+    @property
+    def source_N(self) -> npt.NDArray[np.int32]:
+        """The number of the source that each row comes from."""
+        return self._column("source", np.int32)
 
     def _column(self, name: str, kind: Any) -> npt.NDArray[Any]:
         parts = self._parts.get(name, [])

@@ -9,10 +9,12 @@ from components.ingest.clusters import Meetings
 from components.ingest.feed import feed
 from components.ingest.images import faults
 from components.ingest.index import Index
-from components.ingest.payload import payload_of
+from components.ingest.payload import IMAGE, TEXT
 from components.ingest.rows import BAD, Handed, Listed
 from components.ingest.settings import IngestSettings
 from components.ingest.spill import Spill, bucket_bits, unpacked_size
+from components.ingest.tables import convert
+from components.ingest.tables.prepare import PreparedTable
 from components.ingest.work import Dropped, Worked
 from components.ingest.workers import Workers
 from modelmill.errors import UserError
@@ -20,7 +22,7 @@ from modelmill.ledger import FileLedger, Ledger
 from modelmill.sources import pinned_files, shown
 from modelmill.step import Step
 
-_BAD = BAD | faults.BAD
+_BAD = BAD | faults.BAD | convert.BAD
 
 
 @dataclass(kw_only=True)
@@ -32,11 +34,15 @@ class Reading:
     index: Index = field(default_factory=Index)
     masked: Counter[str] = field(default_factory=Counter)
     """Personal data that was masked or dropped, by kind."""
+    noted: Counter[str] = field(default_factory=Counter)
+    """What else was found in rows that may be kept, by kind."""
     files: list[str] = field(default_factory=list)
     """URIs of the files; the spilled rows hold positions in this list."""
     corpus: Ledger = field(default_factory=Ledger)
     labelled: Ledger = field(default_factory=Ledger)
     """A labelled row whose text goes into the corpus is counted in both ledgers."""
+    most_rows: dict[int, int] = field(default_factory=dict)
+    """How many rows of a source are kept at most, by its number, where its settings say so."""
 
 
 def list_sources(settings: IngestSettings, pins: Mapping[str, str]) -> list[Listed]:
@@ -57,21 +63,26 @@ def size_of(listed: Sequence[Listed]) -> int:
     return unpacked_size([(file.name, file.bytes) for one in listed for file in one.files])
 
 
-def read_sources(step: Step, settings: IngestSettings, listed: Sequence[Listed], workers: Workers) -> Reading:
-    """Read all sources.
+def read_sources(
+    step: Step, settings: IngestSettings, listed: Sequence[Listed], workers: Workers, table: PreparedTable | None
+) -> Reading:
+    """Read all sources; `table` is what the first pass over tables has found.
 
     Raises:
         UserError: a source lacks a column, cannot be read to its end, or has too many bad rows.
         ModelmillError: a source was changed while it was read.
     """
-    spill = Spill(step.scratch, bucket_bits(size_of(listed)), payload_of(settings.task))
+    payload = (IMAGE if settings.task == "image-classification" else TEXT) if table is None else table.payload
+    spill = Spill(step.scratch, bucket_bits(size_of(listed)), payload)
     reading = Reading(spill=spill, meetings=Meetings(step.scratch))
-    for one in listed:
+    for number, one in enumerate(listed):
+        if one.source.max_rows is not None:
+            reading.most_rows[number] = one.source.max_rows
         begun = len(reading.files)
         ledgers = [reading.labelled] if one.labelled else [reading.corpus]
         if one.labelled and settings.takes_labelled:
             ledgers.append(reading.corpus)
-        _SourceReader(step, reading, one, ledgers).read(workers, *feed(step, settings, one))
+        _SourceReader(step, reading, one, number, ledgers).read(workers, *feed(step, settings, one, table))
         _check_bad_rows(one, reading.files[begun:], ledgers[0], settings.max_bad_rows)
     return reading
 
@@ -79,10 +90,11 @@ def read_sources(step: Step, settings: IngestSettings, listed: Sequence[Listed],
 class _SourceReader:
     """Hands the rows of one source to the workers, and takes what they come to."""
 
-    def __init__(self, step: Step, reading: Reading, listed: Listed, ledgers: Sequence[Ledger]) -> None:
+    def __init__(self, step: Step, reading: Reading, listed: Listed, number: int, ledgers: Sequence[Ledger]) -> None:
         self._step = step
         self._reading = reading
         self._listed = listed
+        self._number = number
         self._ledgers = ledgers
         # The file of each batch under way, by its position, and how many bytes were read when it was handed over.
         self._under_way: deque[tuple[int, int]] = deque()
@@ -117,6 +129,7 @@ class _SourceReader:
             _enter(ledger, worked.dropped)
         _enter(self._files(uri)[0], worked.unlabelled)
         reading.masked.update(worked.masked)
+        reading.noted.update(worked.noted)
         if not len(worked.numbers):
             return
         numbers = reading.index.add(
@@ -126,6 +139,7 @@ class _SourceReader:
             groups=worked.group_N,
             times=worked.time_N,
             hashes=worked.hash_N,
+            source=self._number,
         )
         reading.meetings.add(worked.keys_MB, numbers[worked.having_M])
         reading.spill.add(worked, labelled=self._listed.labelled, file=file, numbers=numbers)

@@ -5,12 +5,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from components.ingest.checks import check_corpus, labels_of
-from components.ingest.read import list_sources, read_sources, size_of
+from components.ingest.checks import check_corpus, check_labelled, labels_of
+from components.ingest.read import Reading, list_sources, read_sources, size_of
 from components.ingest.report.page import render
 from components.ingest.settings import IngestSettings
-from components.ingest.sort import sort_rows
+from components.ingest.sort import Sorted, sort_rows
 from components.ingest.splits import SPLITS
+from components.ingest.tables.before import Before
+from components.ingest.tables.prepare import PreparedTable, prepare
+from components.ingest.tables.training import check_training_rows
 from components.ingest.tell import facts
 from components.ingest.workers import workers
 from components.ingest.write import write_corpus, write_labelled
@@ -37,8 +40,10 @@ class IngestOutputs:
     """Rows by dataset and split, the labels, and rows read and dropped by reason."""
 
 
-def run(step: Step, settings: IngestSettings, sources: str) -> IngestOutputs:
+def run(step: Step, settings: IngestSettings, sources: str, before: str = "") -> IngestOutputs:
     """Read, clean, deduplicate, split and store; `sources` is what `modelmill.sources.pin` returned.
+
+    `before` is what resolve told of the tables that the recipe accepted before, '' where there is no table.
 
     Raises:
         UserError: the data cannot be used; then nothing of them is in the store.
@@ -46,19 +51,19 @@ def run(step: Step, settings: IngestSettings, sources: str) -> IngestOutputs:
     """
     pins: dict[str, str] = json.loads(sources)
     listed = list_sources(settings, pins)
+    known = Before.read(step.store, before)
     with workers(little=size_of(listed) < _LITTLE, cores=usable_cores()) as hands:
-        reading = read_sources(step, settings, listed, hands)
+        table = None if settings.table is None else prepare(step, settings, listed, hands, known.schema)
+        reading = read_sources(step, settings, listed, hands, table)
         rows = sort_rows(step, settings, reading, hands)
     # All that may be wrong is found before the first byte goes into the store.
-    labels = labels_of(settings, reading.labelled, rows) if settings.labelled else []
-    if settings.corpus:
-        check_corpus(settings, reading.corpus, rows)
+    checked = _check(settings, reading, rows, table)
     datasets, ledgers = {}, {"corpus": reading.corpus, "labelled": reading.labelled}
     if settings.corpus:
         datasets["corpus"] = write_corpus(step, rows)
     if settings.labelled:
-        datasets["labelled"] = write_labelled(step, rows, labels)
-    page = step.store.put_blob(render(facts(settings, reading, rows, datasets)).encode())
+        datasets["labelled"] = write_labelled(step, rows, checked.labels, {} if table is None else table.meta)
+    page = step.store.put_blob(render(facts(settings, reading, rows, datasets, table, checked.warnings)).encode())
     made = {
         "inputs": dict(pins),
         "settings": settings.model_dump(mode="json"),
@@ -66,7 +71,9 @@ def run(step: Step, settings: IngestSettings, sources: str) -> IngestOutputs:
         "personal": dict(sorted(reading.masked.items())),
         "report": {"sha256": page.sha256, "bytes": page.bytes},
     }
-    summary: dict[str, Any] = {"labels": labels} if settings.labelled else {}
+    if table is not None:
+        made["schema"] = known.accept(step.store, table.found, sources)
+    summary: dict[str, Any] = {"labels": checked.labels} if rows.payload.classes and settings.labelled else {}
     made_at = {}
     for name, dataset in datasets.items():
         made_at[name] = _write_made(step, made, dataset, ledgers[name])
@@ -78,6 +85,28 @@ def run(step: Step, settings: IngestSettings, sources: str) -> IngestOutputs:
         made_labelled=made_at.get("labelled", ""),
         summary=summary,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Checked:
+    """What the kept rows are good for."""
+
+    labels: list[str]
+    """Names of the classes, in order; none where rows have no class."""
+    warnings: list[str]
+
+
+def _check(settings: IngestSettings, reading: Reading, rows: Sorted, table: PreparedTable | None) -> _Checked:
+    labels, warnings = [], []
+    if settings.labelled and rows.payload.classes:
+        labels = labels_of(settings, reading.labelled, rows)
+    elif settings.labelled:
+        check_labelled(settings, reading.labelled, rows)
+    if settings.corpus:
+        check_corpus(settings, reading.corpus, rows)
+    if table is not None and settings.table is not None:
+        warnings = check_training_rows(rows.labelled(), table, settings.table)
+    return _Checked(labels=labels, warnings=warnings)
 
 
 def _write_made(step: Step, made: Mapping[str, Any], dataset: Dataset, ledger: Ledger) -> str:

@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from components.ingest.images.settings import Images, PixelTable
+from components.ingest.tables.settings import Table
 from components.ingest.text.language import Language
 from components.ingest.text.personal import Personal
 from components.ingest.text.settings import NearDuplicates, Quality
@@ -97,6 +98,8 @@ class Source(Section):
     """Between two fields; a comma (csv) or a tab (tsv) if left out."""
     sample: float = Field(default=1.0, gt=0, le=1)
     """Share of the rows to take, by a hash of each cleaned text: the same rows everywhere, equal texts together."""
+    max_rows: int | None = Field(default=None, ge=1)
+    """Rows of this source that a dataset keeps at most, after duplicates are gone, drawn by a hash of each."""
     pixels: PixelTable = PixelTable()
     """Where label and pixels stand in a CSV file with a picture a row."""
     document: Literal["line", "block", "file"] = "line"
@@ -254,6 +257,12 @@ class Split(Section):
         return self
 
 
+FOR_TABLES = frozenset({"labelled", "label", "split", "max_bad_rows", "table"})
+"""The keys of this section that mean something for a table."""
+NOT_FOR_TABLES = frozenset({"columns", "label", "pixels", "document"})
+"""The keys of a source that mean nothing for a table."""
+
+
 class Ingest(Section):
     """Reads raw files, cleans them, removes duplicates and splits them into datasets."""
 
@@ -286,6 +295,8 @@ class Ingest(Section):
     """What becomes of texts that are nearly the same."""
     images: Images = Images()
     """How pictures are checked, and what they become."""
+    table: Table | None = None
+    """The target and the features of a table, a row per example."""
     decontaminate: int | None = Field(default=13, ge=1, le=100)
     """Texts of the corpus with a run of so many words of a validation or test row are dropped; null keeps them."""
 
@@ -302,8 +313,10 @@ class Ingest(Section):
             for uri in uris:
                 if uris.count(uri) > 1:
                     raise ValueError(f"{place} names {uri} {uris.count(uri)} times; once is enough")
+        if self.table is not None and self.split.by == "time" and self.table.time is None:
+            raise ValueError("split.by is time, and there is no table.time; name the column")
         for source in self.labelled:
-            if self.split.by == "time" and source.columns.time is None:
+            if self.split.by == "time" and source.columns.time is None and self.table is None:
                 raise ValueError(f"split.by is time, and {source.uri} has no columns.time; name the column")
             if source.known_format in ("text", "html") and source.label is None:
                 said = f"labelled: {source.uri}: format {source.known_format} has no labels"

@@ -6,7 +6,8 @@ whatever the labels. A group is what must not be torn apart: equal and nearly eq
 
 # N rows, by number in the order of reading
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -22,10 +23,13 @@ Words = npt.NDArray[np.uint64]
 
 # What becomes of a row, in one of the two datasets: absent, kept, or dropped for a reason.
 ABSENT, KEPT = 0, 1
-REASONS = {2: "duplicate", 3: "near_duplicate", 4: "label_conflict", 5: "held_out"}
-_DUPLICATE, _NEAR_DUPLICATE, _CONFLICT, _HELD_OUT = REASONS
+REASONS = {2: "duplicate", 3: "near_duplicate", 4: "label_conflict", 5: "held_out", 6: "over_max_rows"}
+_DUPLICATE, _NEAR_DUPLICATE, _CONFLICT, _HELD_OUT, _OVER_MAX_ROWS = REASONS
 
 _LOW_HALF = np.uint64(0xFFFFFFFF)
+_HALF = np.uint64(32)
+# 2^64 divided by the golden ratio: Fibonacci hashing (Knuth, The Art of Computer Programming 3, section 6.4).
+_ODD = np.uint64(0x9E3779B97F4A7C15)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,14 +53,20 @@ def settle(index: Index, near_N: Integers, group_N: Integers, split: Split, *, r
     rank_N, same_N = _ranks(index)
     twins_N = near_N if rules.drop_near else same_N
     labelled_N = _labelled(index, same_N, twins_N, rank_N)
+    _keep_at_most(labelled_N, index, rules.most_rows)
     split_N = _splits(index, _leads(group_N, rank_N), rank_N, labelled_N == KEPT, split)
     in_corpus = ~index.labelled_N | rules.takes_labelled
     has_labelled = np.zeros(index.rows, dtype=np.bool_)
     has_labelled[group_N[index.labelled_N]] = True
     corpus_N = np.zeros(index.rows, dtype=np.int8)
     held_out = in_corpus & has_labelled[group_N] & (split_N != 0)
-    corpus_N[held_out] = _HELD_OUT
-    _keep_firsts(corpus_N, in_corpus & ~held_out, same_N, twins_N, rank_N)
+    # A labelled text that is one too many, or the twin of one, does not come back through the corpus.
+    beyond = np.zeros(index.rows, dtype=np.bool_)
+    beyond[twins_N[labelled_N == _OVER_MAX_ROWS]] = True
+    beyond = in_corpus & index.labelled_N & beyond[twins_N] & ~held_out
+    corpus_N[held_out], corpus_N[beyond] = _HELD_OUT, _OVER_MAX_ROWS
+    _keep_firsts(corpus_N, in_corpus & ~held_out & ~beyond, same_N, twins_N, rank_N)
+    _keep_at_most(corpus_N, index, rules.most_rows)
     return Settled(
         labelled_N=labelled_N,
         corpus_N=corpus_N,
@@ -74,6 +84,18 @@ class Rules:
     """Whether the training texts of labelled rows belong to the corpus."""
     drop_near: bool
     """Whether of near-duplicates one is kept, or all of them, together in one split."""
+    most_rows: Mapping[int, int] = field(default_factory=dict)
+    """How many rows of a source are kept at most, by its number; nothing for the others."""
+
+
+def _keep_at_most(fate_N: Bytes, index: Index, most_rows: Mapping[int, int]) -> None:
+    """Drop of the kept rows of a source those that are too many, drawn by their ids."""
+    for source, most in most_rows.items():
+        rows = np.flatnonzero((fate_N == KEPT) & (index.source_N == source))
+        # Multiplied, so that the draw says nothing about the rows' splits and shards, which go by the ids' own bits.
+        draw = (index.high_N[rows] ^ index.low_N[rows]) * _ODD
+        order = np.lexsort((index.low_N[rows], index.high_N[rows], draw >> _HALF))
+        fate_N[rows[order[most:]]] = _OVER_MAX_ROWS
 
 
 def _splits(index: Index, lead_N: Integers, rank_N: Integers, kept: Booleans, split: Split) -> Integers:

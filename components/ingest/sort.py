@@ -14,7 +14,7 @@ import pyarrow as pa
 from components.ingest.clusters import Clusters
 from components.ingest.decontaminate import Grams, contaminated, held_out_grams
 from components.ingest.images.near import near_links
-from components.ingest.payload import TEXT, Payload
+from components.ingest.payload import Payload
 from components.ingest.read import Reading
 from components.ingest.settings import Ingest
 from components.ingest.settle import KEPT, REASONS, Rules, Settled, settle
@@ -108,20 +108,26 @@ def _settled(settings: Ingest, reading: Reading) -> Watch:
     # Equal texts meet too: their ids' words are the key.
     near.link_equal(index.high_N ^ index.low_N, np.arange(index.rows))
     reading.meetings.link(near)
+    payload = reading.spill.payload
     if settings.images.near_duplicates is not None and settings.near_duplicates.action != "off":
         for pairs in near_links(index.hash_N, settings.images.near_duplicates, index.hash_N != 0):
             near.link(pairs[:, 0], pairs[:, 1])
     groups = near.copy()
     grouped = np.flatnonzero(index.group_N)
     groups.link_equal(index.group_N[grouped], grouped)
-    rules = Rules(takes_labelled=settings.takes_labelled, drop_near=settings.near_duplicates.action == "drop")
+    rules = Rules(
+        takes_labelled=settings.takes_labelled,
+        # Rows of a table that are nearly the same have the same features and other targets: all are kept, together.
+        drop_near=settings.near_duplicates.action == "drop" and payload.kind != "table",
+        most_rows=reading.most_rows,
+    )
     settled = settle(index, near.root_N, groups.root_N, settings.split, rules=rules)
     return Watch(
         index=index,
         settled=settled,
         near_N=near.root_N,
         group_N=groups.root_N,
-        payload=reading.spill.payload,
+        payload=payload,
         files=reading.files,
     )
 
@@ -129,7 +135,7 @@ def _settled(settings: Ingest, reading: Reading) -> Watch:
 def _held_out(settings: Ingest, reading: Reading, settled: Settled) -> Grams:
     """Return the runs of words that may not stand in the corpus."""
     payload = reading.spill.payload
-    if not settings.corpus or not settings.labelled or settings.decontaminate is None or payload is not TEXT:
+    if not settings.corpus or not settings.labelled or settings.decontaminate is None or payload.kind != "text":
         return {}
 
     def batches() -> Iterator[Sequence[str]]:
@@ -190,7 +196,7 @@ def _keep_labelled(result: Sorted, kept: Any, settled: Settled, writer: Any) -> 
 
 def _count(reading: Reading, ledger: Ledger, table: Any, fates: dict[str, Rows]) -> None:
     """Enter a bucket's kept and dropped rows into the ledger of the files that they came from."""
-    file, shown = table["file"].to_numpy(), reading.spill.payload.shown
+    file, payload = table["file"].to_numpy(), reading.spill.payload
     for reason, rows in fates.items():
         for number, count in zip(*np.unique(file[rows], return_counts=True), strict=True):
             own = ledger.file(reading.files[number])
@@ -200,7 +206,7 @@ def _count(reading: Reading, ledger: Ledger, table: Any, fates: dict[str, Rows])
             own.drop_counted(reason, int(count))
             wanted = own.wants(reason)
             samples = table.take(rows[file[rows] == number][:wanted]) if wanted else table.slice(0, 0)
-            for row, text in zip(samples["row"].to_pylist(), samples[shown].to_pylist(), strict=True):
+            for row, text in zip(samples["row"].to_pylist(), payload.show(samples), strict=True):
                 own.sample(Rejected(row=row, reason=reason, text=text))
 
 

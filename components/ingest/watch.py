@@ -9,17 +9,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.compute as pc
 
 from components.ingest.index import Index
-from components.ingest.payload import IMAGE, Payload
+from components.ingest.payload import Payload
 from components.ingest.report.facts import Cluster, Clusters, Histogram, Member, Picture, Pictures, Proof, data_uri
 from components.ingest.settle import KEPT, REASONS, Settled
 from components.ingest.splits import SPLITS
 
 Integers = npt.NDArray[np.int64]
 
-_EDGES = (0, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 50_000, 100_000, 1_000_000, 10_000_000)
 _EXAMPLES, _MEMBERS, _TEXT_CHARS = 10, 6, 300
 _PICTURES, _THUMBNAIL = 60, 96
 
@@ -68,18 +66,18 @@ class Watch:
             self._count(name, table.take(as_labelled["kept"][split == position]))
         rows = np.flatnonzero(np.isin(self.near_N[number], self._shown))
         self._note_members(table.take(rows), number[rows])
-        if self.payload is IMAGE:
+        if self.payload.kind == "image":
             self._note_pictures(table, as_labelled["kept"] if len(as_labelled["kept"]) else in_corpus["kept"])
 
     def histograms(self) -> tuple[Histogram, ...]:
-        """Return how long the kept rows are."""
+        """Return how the rows' own figure is distributed: their length, their size, or what they are to predict."""
         counts = {name: tuple(map(int, found)) for name, found in self._lengths.items() if found.any()}
-        if not counts:
+        measure = self.payload.measure
+        if measure is None or not counts:
             return ()
         last = max(max(np.flatnonzero(found)) for found in counts.values())
         counts = {name: found[: last + 1] for name, found in counts.items()}
-        name, unit = ("longer side", "pixels") if self.payload is IMAGE else ("length", "characters")
-        return (Histogram(name=name, unit=unit, edges=_EDGES[: last + 2], counts=counts),)
+        return (Histogram(name=measure.name, unit=measure.unit, edges=measure.edges[: last + 2], counts=counts),)
 
     def clusters(self) -> Clusters:
         """Return the clusters of rows that are nearly the same."""
@@ -92,12 +90,15 @@ class Watch:
 
     def pictures(self) -> Pictures | None:
         """Return some of the pictures, and the flags of all."""
-        if self.payload is not IMAGE:
+        if self.payload.kind != "image":
             return None
         return Pictures(total=self._kept_pictures, flags=dict(self._flags), shown=tuple(self._pictures))
 
-    def proof(self, dropped: Counter[str]) -> Proof:
-        """Return what going through the kept labelled rows once more, after the splits were drawn, has found."""
+    def proof(self, dropped: Counter[str] | None) -> Proof:
+        """Return what going through the kept labelled rows once more, after the splits were drawn, has found.
+
+        `dropped` are the rows of the corpus by reason, None where there is no corpus.
+        """
         kept = np.flatnonzero(self.settled.labelled_N == KEPT)
         split = self.settled.split_N[kept]
         straddling, groups = _across(self.group_N[kept], split)
@@ -109,23 +110,20 @@ class Watch:
             straddling=straddling,
             equal=equal,
             near=near,
-            held_out=dropped["held_out"],
-            contaminated=dropped["contaminated"],
+            held_out=None if dropped is None else dropped["held_out"],
+            contaminated=None if dropped is None else dropped["contaminated"],
             sentences=(_GONE_THROUGH.format(len(kept)), _GROUPS),
         )
 
     def _count(self, name: str, kept: Any) -> None:
-        if not kept.num_rows:
+        measure = self.payload.measure
+        if measure is None or not kept.num_rows:
             return
-        if self.payload is IMAGE:
-            lengths = np.maximum(kept["width"].to_numpy(), kept["height"].to_numpy())
-        else:
-            lengths = pc.utf8_length(kept["text"]).to_numpy()
-        found = np.histogram(lengths, bins=_EDGES)[0]
-        self._lengths[name] = self._lengths.get(name, np.zeros(len(_EDGES) - 1, dtype=np.int64)) + found
+        found = np.histogram(measure.of(kept), bins=measure.edges)[0]
+        self._lengths[name] = self._lengths.get(name, np.zeros(len(found), dtype=np.int64)) + found
 
     def _note_members(self, table: Any, number: Integers) -> None:
-        columns = (table[name].to_pylist() for name in ("file", "row", self.payload.shown))
+        columns = (table["file"].to_pylist(), table["row"].to_pylist(), self.payload.show(table))
         for row, file, place, text in zip(number.tolist(), *columns, strict=True):
             members = self._members[int(self.near_N[row])]
             if len(members) == _MEMBERS:

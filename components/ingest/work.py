@@ -110,6 +110,8 @@ class Worked:
     """Which of the texts have keys, by their places."""
     masked: Counter[str]
     """Personal data found, by kind."""
+    noted: Counter[str]
+    """What else was found in rows that may be kept, by kind."""
     dropped: Dropped
     unlabelled: Dropped
     """Rows without a usable label: lost as labelled rows, and still texts."""
@@ -167,6 +169,7 @@ def work(order: Order, batch: Batch) -> Worked:
         having_M=having_M,
         hash_N=np.zeros(len(kept.texts), dtype=np.uint64),
         masked=masked,
+        noted=Counter(),
         dropped=dropped,
         unlabelled=unlabelled,
     )

@@ -1,6 +1,6 @@
 """The third pass: what is kept goes into the store as datasets, shard by shard."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -35,15 +35,21 @@ def write_corpus(step: Step, rows: Sorted) -> Dataset:
 
     schema = pa.schema([("id", pa.string()), *rows.payload.stored])
     writer = DatasetWriter(step.store, schema, {"kind": rows.payload.corpus_kind})
-    _write_split(step, writer, "train", train, rows.payload.content)
-    _write_split(step, writer, "validation", validation, rows.payload.content)
+    _write_split(step, writer, "train", train, rows.payload.size)
+    _write_split(step, writer, "validation", validation, rows.payload.size)
     return writer.commit()
 
 
-def write_labelled(step: Step, rows: Sorted, labels: list[str]) -> Dataset:
-    """Write the labelled rows: splits train, validation, test, columns id, the payload's, label (place in `labels`)."""
-    schema = pa.schema([("id", pa.string()), *rows.payload.stored, ("label", pa.int32())])
-    writer = DatasetWriter(step.store, schema, {"kind": rows.payload.labelled_kind, "labels": labels})
+def write_labelled(step: Step, rows: Sorted, labels: list[str], meta: Mapping[str, Any]) -> Dataset:
+    """Write the labelled rows: splits train, validation, test, columns id, the payload's, label (place in `labels`).
+
+    Rows without a class have no label. `meta` is what else the columns mean.
+    """
+    classes = rows.payload.classes
+    label = [("label", pa.int32())] if classes else []
+    schema = pa.schema([("id", pa.string()), *rows.payload.stored, *label])
+    named = {"labels": labels} if classes else {}
+    writer = DatasetWriter(step.store, schema, {"kind": rows.payload.labelled_kind, **named, **meta})
     names = pa.array(labels, pa.string())
     for position, split in enumerate(SPLITS):
 
@@ -53,7 +59,7 @@ def write_labelled(step: Step, rows: Sorted, labels: list[str]) -> Dataset:
                 numbers = pc.index_in(chosen["label"], names)
                 yield chosen.set_column(chosen.schema.get_field_index("label"), "label", numbers)
 
-        _write_split(step, writer, split, tables, rows.payload.content)
+        _write_split(step, writer, split, tables, rows.payload.size)
     return writer.commit()
 
 
@@ -66,8 +72,8 @@ def shard_bits(rows: int, size: int) -> int:
     return (shards - 1).bit_length()
 
 
-def _write_split(step: Step, writer: DatasetWriter, split: str, tables: Tables, content: str) -> None:
-    sizes = [(table.num_rows, pc.sum(pc.binary_length(table[content])).as_py() or 0) for table in tables()]
+def _write_split(step: Step, writer: DatasetWriter, split: str, tables: Tables, size_of: Callable[[Any], int]) -> None:
+    sizes = [(table.num_rows, size_of(table)) for table in tables()]
     rows, size = sum(count for count, _ in sizes), sum(count for _, count in sizes)
     done = 0
     for shard in _cut(tables(), shard_bits(rows, size)):

@@ -11,7 +11,10 @@ def _call(step: Step, settings: ResolveSettings) -> Result:
     from components.resolve.run import run
 
     made = run(step, settings)
-    return Result(outputs={"sources": made.sources, "base": made.base, "where": made.where}, summary=made.summary)
+    return Result(
+        outputs={"sources": made.sources, "base": made.base, "before": made.before, "where": made.where},
+        summary=made.summary,
+    )
 
 
 if __name__ == "__main__":

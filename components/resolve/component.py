@@ -10,10 +10,11 @@ def resolve(
     settings: str,
     sources: dsl.OutputPath(str),  # type: ignore[valid-type]
     base: dsl.OutputPath(str),  # type: ignore[valid-type]
+    before: dsl.OutputPath(str),  # type: ignore[valid-type]
     where: dsl.OutputPath(str),  # type: ignore[valid-type]
     summary: dsl.OutputPath(str),  # type: ignore[valid-type]
 ) -> dsl.ContainerSpec:
-    """Pins whatever can change under a name: sources, the base model, and where the run reads and writes."""
+    """Pins whatever can change under a name: sources, the base model, a table's past, and where a run reads."""
     return dsl.ContainerSpec(
         image=image("data"),
         command=["python3", "-m", "components.resolve"],

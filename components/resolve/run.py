@@ -1,9 +1,10 @@
-"""Pins whatever can change under a name: sources, the base model, and the places that the run reads and writes."""
+"""Pins whatever can change under a name: sources, the base model, a table's past, and where a run reads."""
 
 from dataclasses import dataclass
 from typing import Any
 
 from components.resolve.settings import ResolveSettings
+from modelmill.accepted import schema_before
 from modelmill.digest import canonical_json
 from modelmill.sources import fingerprint, pin
 from modelmill.step import Step
@@ -18,6 +19,8 @@ class ResolveOutputs:
     """Fingerprint by URI, as JSON."""
     base: str
     """URI and fingerprint of the base model, as JSON; '' for none."""
+    before: str
+    """The recipe and the address of the schema that its table is compared with, as JSON; '' where it reads none."""
     where: str
     """Digest of store, tracking, and the store's epoch."""
     summary: dict[str, Any]
@@ -32,9 +35,14 @@ def run(step: Step, settings: ResolveSettings) -> ResolveOutputs:
     base = ""
     if settings.base:
         base = canonical_json({"uri": settings.base, "fingerprint": fingerprint(settings.base)})
+    sources, before = pin(settings.sources), ""
+    if settings.table:
+        schema = schema_before(step.store, settings.table, sources)
+        before = canonical_json({"recipe": settings.table, "schema": schema})
     return ResolveOutputs(
-        sources=pin(settings.sources),
+        sources=sources,
         base=base,
+        before=before,
         where=where(step.store),
         summary={"sources": len(settings.sources)},
     )

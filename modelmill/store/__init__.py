@@ -123,6 +123,21 @@ class Store:
                 " overwritten; if it was changed by hand, delete it and run again"
             )
 
+    def append(self, folder: str, value: Mapping[str, Any], *, after: int) -> int:
+        """Put a manifest behind the last one of a numbered chain, '<folder>/<number>.json', and return its number.
+
+        `after` is how many the caller knows of; what others have put since then stays before it.
+
+        Raises:
+            ModelmillError: the store cannot be written.
+        """
+        data = canonical_json(value).encode()
+        key = check_name(f"{folder}/{after:06}.json")
+        while not self._backend.put_if_absent(key, data) and self._backend.get(key) != data:
+            after += 1
+            key = f"{folder}/{after:06}.json"
+        return after
+
     def get_manifest(self, key: str) -> dict[str, Any]:
         """Return a manifest.
 

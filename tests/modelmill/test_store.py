@@ -35,6 +35,14 @@ def backend(uri: str) -> Backend:
     return S3Backend(bucket, prefix)
 
 
+def test_of_many_who_add_to_a_chain_at_once_each_has_its_own_place(store: Store) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        numbers = list(threads.map(lambda n: store.append("chain", {"who": n}, after=0), range(8)))
+
+    assert sorted(numbers) == list(range(8))
+    assert [store.get_manifest(key)["who"] for key in store.keys("chain/")] == [numbers.index(n) for n in range(8)]
+
+
 def test_a_blob_comes_back_as_it_was_put(store: Store) -> None:
     blob = store.put_blob(b"some bytes")
     assert blob == Blob(sha256_hex(b"some bytes"), 10)

@@ -1,6 +1,7 @@
 """Recipes: every error with its file, its line, its key and the nearest right word."""
 
 import json
+import re
 from pathlib import Path
 
 import jsonschema
@@ -66,7 +67,7 @@ def test_a_name_a_task_a_source_and_a_register_name_are_a_recipe(tmp_path: Path)
         (
             "task: text-classification",
             "task: text-clasification",
-            "is not one of text-classification, image-classification; did you mean 'text-classification'?",
+            "is not one of text-classification, image-classification, table-classification, table-regression; did you",
         ),
         ("task: text-classification", "task: image-clasification", "did you mean 'image-classification'?"),
         ("register:\n  name: shop\n", "", "shop.yaml:1: register: missing; the model's place in the registry"),
@@ -144,6 +145,37 @@ def test_the_schema_refuses_an_unknown_key() -> None:
     jsonschema.validate(good, schema())
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({**good, "finetune": {"lrr": 1}}, schema())
+
+
+TABLE = """name: x
+task: table-regression
+ingest:
+  labelled: [{uri: a.csv}]
+  table: {target: y}
+register: {name: x}
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "to", "message"),
+    [
+        ("  table: {target: y}\n", "", "ingest.table: missing; table-regression learns a column of a table"),
+        ("table-regression", "text-classification", "ingest.table: is for table-classification and table-regression"),
+        (
+            "  table:",
+            "  min_chars: 5\n  table:",
+            "ingest.min_chars: is not for tables, and the task is table-regression",
+        ),
+        ("a.csv}", "a.csv, label: x}", "ingest.labelled.0.label: is not for tables, whose columns table describes"),
+        ("  table:", "  label: {classes: [a, b]}\n  table:", "ingest.label: makes classes, and table-regression"),
+        ("y}", "y, ignore: [y]}", "ignore names the target 'y'; leave it out there"),
+        ("  table:", "  split: {by: time}\n  table:", "split.by is time, and there is no table.time; name the column"),
+    ],
+)
+def test_what_is_not_for_a_table_is_told(tmp_path: Path, change: str, to: str, message: str) -> None:
+    assert _load(tmp_path, TABLE).ingest.table is not None
+    with pytest.raises(UserError, match=re.escape(message)):
+        _load(tmp_path, TABLE.replace(change, to))
 
 
 def test_a_task_goes_as_far_as_its_stages_can(tmp_path: Path) -> None:

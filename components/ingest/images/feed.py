@@ -89,6 +89,7 @@ def work_pictures(order: PictureOrder, pictures: Pictures) -> Worked:
         having_M=np.zeros(0, dtype=np.int64),
         hash_N=hash_N,
         masked=Counter(),
+        noted=Counter(),
         dropped=dropped,
         unlabelled=unlabelled,
     )

@@ -108,7 +108,7 @@ class _Conversion:
         self.name = name
         self.schema: ColumnSchema = schema.columns[name]
         self.is_target = name == schema.target
-        self.is_feature = not self.is_target and name != schema.group
+        self.is_feature = name in schema.features
         self.settings = settings
         self.declared: Column = settings.column(name)
         there = name in batch.schema.names

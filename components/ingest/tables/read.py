@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from components.ingest.delimited import Delimited
 from components.ingest.lines import read_text
 from components.ingest.rows import BATCH_ROWS, Opened
 from components.ingest.settings import Format
-from components.ingest.tables.delimited import read_delimited
-from components.ingest.tables.rows import TableRows, decoded, wanted
+from components.ingest.tables.rows import TableRows, all_empty, decoded, wanted
 from modelmill.errors import UserError
 from modelmill.ledger import Rejected
 
@@ -35,6 +35,23 @@ def read_table(opened: Opened, kind: Format, ignore: Sequence[str] = ()) -> Iter
     if kind not in _READERS:
         raise UserError(f"{opened.file.uri}: format {kind} has no columns; a table is {', '.join(_READERS)}")
     return _READERS[kind](opened, ignore)
+
+
+def _delimited(opened: Opened, ignore: Sequence[str], kind: str) -> Iterator[TableRows]:
+    file = Delimited.open(opened, kind)
+    # A column without a name is called by its place.
+    header = [name or f"column_{place}" for place, name in enumerate(file.header, start=1)]
+    names = wanted(opened, header, ignore)
+    known = False
+    for fields in file.read([header.index(name) for name in names]):
+        batch = pa.record_batch(list(fields.columns), names=names)
+        numbers, batch, empty = all_empty(fields.numbers, batch)
+        numbers, batch, undecodable = decoded(numbers, batch)
+        bad = [*fields.bad, *empty, *undecodable]
+        # A first batch without rows tells the columns; a later one is the reader's own last row.
+        if len(numbers) or bad or not known:
+            known = True
+            yield TableRows(numbers=numbers, table=batch, bad=bad)
 
 
 def _json_lines(opened: Opened, ignore: Sequence[str]) -> Iterator[TableRows]:
@@ -121,8 +138,8 @@ def _parquet_rows(opened: Opened, copy: Path, ignore: Sequence[str]) -> Iterator
 
 
 _READERS: Mapping[Format, Callable[[Opened, Sequence[str]], Iterator[TableRows]]] = {
-    "csv": partial(read_delimited, kind="csv"),
-    "tsv": partial(read_delimited, kind="tsv"),
+    "csv": partial(_delimited, kind="csv"),
+    "tsv": partial(_delimited, kind="tsv"),
     "jsonl": _json_lines,
     "parquet": _parquet,
 }

@@ -97,17 +97,23 @@ class Schema:
 
     target: str
     group: str | None
+    time: str | None
     rows: int
     columns: Mapping[str, ColumnSchema]
 
     @property
     def features(self) -> list[str]:
         """The columns to predict from."""
-        return [name for name in self.columns if name not in {self.target, self.group}]
+        return [name for name in self.columns if name not in {self.target, self.group, self.time}]
 
     def without(self, names: list[str]) -> "Schema":
         """Return the schema without some columns, such as constant ones."""
         return replace(self, columns={name: column for name, column in self.columns.items() if name not in names})
+
+    def without_figures(self) -> "Schema":
+        """Return the schema as far as rows are converted by it: what travels to the workers with every batch."""
+        bare = {name: replace(column, counts=None, sketch=None) for name, column in self.columns.items()}
+        return replace(self, columns=bare)
 
     def arrow(self) -> Any:
         """Return the Arrow schema of the converted table; all but the columns without missing values are nullable."""
@@ -144,12 +150,13 @@ def infer(profile: Profile, settings: Table) -> Schema:
         name: _column(name, profile.rows, profile.columns[name], settings.column(name), is_group=name == settings.group)
         for name in sorted(profile.columns)
     }
-    return Schema(target=settings.target, group=settings.group, rows=profile.rows, columns=columns)
+    return Schema(target=settings.target, group=settings.group, time=settings.time, rows=profile.rows, columns=columns)
 
 
 def _named(settings: Table) -> list[tuple[str, str]]:
-    group = [] if settings.group is None else [("group", settings.group)]
-    return [("target", settings.target), *group, *((f"columns.{name}", name) for name in settings.columns)]
+    roles = [("target", settings.target), ("group", settings.group), ("time", settings.time)]
+    named = [(role, name) for role, name in roles if name is not None]
+    return [*named, *((f"columns.{name}", name) for name in settings.columns)]
 
 
 def _column(name: str, rows: int, profile: ColumnProfile, declared: Column, *, is_group: bool) -> ColumnSchema:

@@ -99,6 +99,8 @@ class Table(Section):
     """Columns that are not read."""
     group: str | None = None
     """The column whose equal values never part between two splits, such as a patient; it is no feature."""
+    time: str | None = None
+    """The column with the time of each row, a date or a number; for `split.by: time`. It is no feature."""
     missing_values: list[Cell] = Field(default=["", "NA", "N/A", "NaN", "nan", "null", "None", "?"])
     """What stands for a missing value, as written there."""
     missing: Missing = "keep"
@@ -111,7 +113,7 @@ class Table(Section):
     fences: float = Field(default=3.0, gt=0)
     """An outlier lies this many interquartile ranges below the first or above the third quartile."""
     constant: Literal["drop", "keep"] = "drop"
-    """What becomes of a column that says the same in every row."""
+    """What becomes of a column that says the same in every row, and is not described in `columns`."""
     leaks: Literal["fail", "warn", "keep"] = "fail"
     """What becomes of a run in which a feature tells the target."""
     drift: Drift = Drift()
@@ -119,15 +121,18 @@ class Table(Section):
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
-        for name in self.ignore:
+        for ignored in self.ignore:
+            if ignored == self.target:
+                raise ValueError(f"ignore names the target {ignored!r}; leave it out there")
+            if ignored in self.columns:
+                said = "is described in columns and named in ignore; leave one of them out"
+                raise ValueError(f"column {ignored!r} {said}")
+        roles = {"group": self.group, "time": self.time}
+        for role, name in roles.items():
             if name == self.target:
-                raise ValueError(f"ignore names the target {name!r}; leave it out there")
-            if name in self.columns:
-                raise ValueError(f"column {name!r} is described in columns and named in ignore; leave one of them out")
-        if self.group == self.target:
-            raise ValueError(f"group and target are the same column {self.group!r}; a group is another column")
-        if self.group is not None and self.group in self.ignore:
-            raise ValueError(f"ignore names the group {self.group!r}, which is read but no feature; leave it out there")
+                raise ValueError(f"{role} and target are the same column {name!r}; a {role} is another column")
+            if name is not None and name in self.ignore:
+                raise ValueError(f"ignore names the {role} {name!r}, which is read but no feature; leave it out there")
         return self
 
     def column(self, name: str) -> Column:

@@ -256,6 +256,29 @@ def test_objects_in_s3_give_the_same_datasets_as_files(tmp_path: Path, s3: serve
     assert list(files) == [f"s3://{bucket}/data/part-0.csv.gz", f"s3://{bucket}/data/part-1.csv.gz"]
 
 
+def test_of_a_source_no_more_rows_are_kept_than_it_may_have_and_the_rest_is_counted(tmp_path: Path) -> None:
+    rows = [*REVIEWS, *REVIEWS[:50]]
+    there = write(tmp_path / "a" / "a.csv", csv_of(rows))
+    back = write(tmp_path / "b" / "b.csv", csv_of(rows[::-1]))
+    other = write(tmp_path / "c.csv", csv_of([(f"another text {number}", "good") for number in range(100)]))
+
+    outputs, store = ingest(
+        tmp_path / "1",
+        labelled=[{"uri": str(there), "max_rows": 120}, {"uri": str(other)}],
+        corpus=[{"labelled": "train"}],
+    )
+    reverse, _ = ingest(tmp_path / "2", labelled=[{"uri": str(back), "max_rows": 120}, {"uri": str(other)}])
+
+    assert outputs.labelled == reverse.labelled
+    ledger = read_made(store, outputs.made_labelled)["ledger"]["files"]
+    assert ledger[str(there)] == {"read": 350, "kept": 120, "dropped": {"duplicate": 50, "over_max_rows": 180}}
+    assert ledger[str(other)] == {"read": 100, "kept": 100, "dropped": {}}
+    # The corpus holds no text either that is not among the source's rows.
+    kept = set().union(*(texts(outputs, store, split) for split in ("train", "validation", "test")))
+    corpus = open_dataset(store, outputs.corpus)
+    assert {text for split in corpus.splits for text in corpus.table(split)["text"].to_pylist()} <= kept
+
+
 def test_a_sample_is_the_same_share_of_the_texts_in_every_order_and_the_rest_is_counted(tmp_path: Path) -> None:
     rows = [*REVIEWS, *REVIEWS[:50]]
     there = write(tmp_path / "a" / "a.csv", csv_of(rows))

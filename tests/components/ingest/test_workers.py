@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from components.ingest import feed
+from components.ingest import delimited, feed
 from components.ingest import run as ingest_run
 from components.ingest.workers import Beside, Here, OnRay, workers
 from modelmill.errors import ModelmillError
@@ -34,9 +34,17 @@ def addresses(folder: Path) -> tuple[str, str]:
     return outputs.corpus, outputs.labelled
 
 
+def table_address(folder: Path) -> str:
+    lines = [f"{n % 7},{n * 37 % 1000 / 10},{'xyz'[n % 3]},{n * 13 % 997}" for n in range(3000)]
+    rows = write(folder / "table.csv", "".join(f"{line}\n" for line in ["a,b,c,y", *lines]))
+    outputs, _ = ingest(folder, task="table-regression", labelled=[{"uri": str(rows)}], table={"target": "y"})
+    return outputs.labelled
+
+
 @pytest.fixture
 def many_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feed, "_BATCH_CHARS", 10_000)
+    monkeypatch.setattr(delimited, "BATCH_ROWS", 500)
 
 
 @pytest.fixture(scope="session")
@@ -62,19 +70,19 @@ def ray_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.mark.usefixtures("many_batches")
 def test_two_processes_make_what_one_makes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    alone = addresses(tmp_path / "alone")
+    alone = addresses(tmp_path / "alone"), table_address(tmp_path / "alone table")
     monkeypatch.setattr(ingest_run, "_LITTLE", 0)
     monkeypatch.setattr(ingest_run, "usable_cores", lambda: 2)
-    assert addresses(tmp_path / "two") == alone
+    assert (addresses(tmp_path / "two"), table_address(tmp_path / "two table")) == alone
 
 
 @pytest.mark.usefixtures("many_batches")
 def test_a_ray_cluster_makes_what_one_process_makes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ray_address: str
 ) -> None:
-    alone = addresses(tmp_path / "alone")
+    alone = addresses(tmp_path / "alone"), table_address(tmp_path / "alone table")
     monkeypatch.setenv("RAY_ADDRESS", ray_address)
-    assert addresses(tmp_path / "ray") == alone
+    assert (addresses(tmp_path / "ray"), table_address(tmp_path / "ray table")) == alone
 
 
 def test_a_ray_cluster_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.ingest.tables import delimited
+from components.ingest import delimited
 from modelmill.errors import UserError
 from tests.components.ingest.tables.tools import batches, read, sklearn_data
 from tests.components.ingest.tools import write
