@@ -145,16 +145,16 @@ def compile_recipe(
 @app.command()
 def predict(
     model: Annotated[str, typer.Argument(help="NAME@ALIAS, models:/NAME@ALIAS, models/<address> or a folder.")],
-    text: Annotated[
-        list[str] | None, typer.Argument(help="Texts to label; without any, standard input, a line each.")
+    rows: Annotated[
+        list[str] | None,
+        typer.Argument(help="Texts, paths of pictures, or JSON objects; without any, standard input, a line each."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Label raw text with a registered model."""
-    from pipelines.predict import predict_texts
+    """Answer raw texts, pictures or a table's rows with a registered model."""
+    from pipelines.predict import predict_rows
 
-    texts = text if text else [line.rstrip("\n") for line in sys.stdin]
-    predictions = predict_texts(model, texts)
+    predictions = predict_rows(model, rows or [line.rstrip("\n") for line in sys.stdin])
     _say(as_json, {"model": model, "predictions": predictions}, lambda: "\n".join(map(_prediction, predictions)))
 
 
@@ -189,5 +189,8 @@ def _say(as_json: bool, value: dict[str, Any], text: Callable[[], str]) -> None:
 
 
 def _prediction(prediction: dict[str, Any]) -> str:
+    asked = next(iter(prediction.values()))
+    if "prediction" in prediction:
+        return f"{prediction['prediction']:.6g}  {asked}"
     others = ", ".join(f"{label} {share:.3f}" for label, share in prediction["probabilities"].items())
-    return f"{prediction['label']}  {prediction['probability']:.3f}  ({others})  {prediction['text']}"
+    return f"{prediction['label']}  {prediction['probability']:.3f}  ({others})  {asked}"

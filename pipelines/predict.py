@@ -1,43 +1,60 @@
-"""Answers raw text with a model from the registry, the store, or a folder."""
+"""Answers raw rows with a model from the registry, the store, or a folder."""
 
+import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from modelmill.errors import UserError
 
 
-def predict_texts(reference: str, texts: Sequence[str]) -> list[dict[str, Any]]:
-    """Return text, label, probability and every label's probability, one object for each text.
+def predict_rows(reference: str, rows: Sequence[str]) -> list[dict[str, Any]]:
+    """Return for each row what was asked, as `text`, `image` or `row`, and the answer: a label or a number.
 
     `reference` is `name@alias`, `models:/name@alias`, `models:/name/version`, an address `models/<digest>` in the
-    store, or a model's folder.
+    store, or a model's folder. A row is a text, the path of a picture, or the JSON object of a table's row.
 
     Raises:
-        UserError: there is no such model, or there is no text.
+        UserError: there is no such model, or there is no row, or one is not what the model takes.
     """
-    if not texts:
-        raise UserError("predict: 0 texts; give them as arguments or on standard input, a line each")
+    if not rows:
+        raise UserError("predict: 0 rows; give them as arguments or on standard input, a line each")
     # Quiet libraries: a person asked one question.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     with tempfile.TemporaryDirectory(prefix="modelmill-predict-") as scratch:
         folder = _folder(reference, Path(scratch))
+        from modelmill.models.folder import MODEL_FILE
+        from modelmill.models.interface import answers, interface
         from modelmill.models.predict import load_predictor
 
+        columns = interface(json.loads((folder / MODEL_FILE).read_text())).columns
+        inputs = [_input(row, columns) for row in rows]
         predictor = load_predictor(folder)
-        probabilities_BL = predictor.predict(texts)
-    answers = []
-    for text, row_L in zip(texts, probabilities_BL, strict=True):
-        best = int(row_L.argmax())
-        shares = {label: float(share) for label, share in zip(predictor.labels, row_L, strict=True)}
-        answers.append(
-            {"text": text, "label": predictor.labels[best], "probability": float(row_L[best]), "probabilities": shares}
-        )
-    return answers
+        found = answers(predictor.labels, predictor.predict(inputs))
+    asked = next(iter(columns)) if len(columns) == 1 and set(columns) <= {"text", "image"} else "row"
+    return [{asked: row, **answer} for row, answer in zip(rows, found, strict=True)]
+
+
+def _input(row: str, columns: Mapping[str, str]) -> Any:
+    """Return what a person typed as what the model takes."""
+    if set(columns) == {"text"}:
+        return row
+    if set(columns) == {"image"}:
+        try:
+            return Path(row).read_bytes()
+        except OSError as error:
+            raise UserError(f"{row}: the picture cannot be read: {error.strerror}") from error
+    try:
+        value = json.loads(row)
+    except ValueError as error:
+        raise UserError(f"{row[:80]}: no JSON ({error}); a row is an object of {', '.join(columns)}") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{row[:80]}: not a JSON object; a row is an object of {', '.join(columns)}")
+    return value
 
 
 def _folder(reference: str, scratch: Path) -> Path:

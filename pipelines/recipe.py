@@ -56,6 +56,9 @@ class Recipe(Section):
             raise ValueError(
                 "finetune.base: contradicts pretrain, whose weights fine-tuning starts from; leave one of them out"
             )
+        if self.finetune.model is not None and (self.pretrain is not None or self.finetune.base is not None):
+            said = "pretrain, whose model" if self.pretrain is not None else "base, whose weights"
+            raise ValueError(f"finetune.model: contradicts {said} fine-tuning starts from; leave one of them out")
         if self.base is not None and self.preprocess.tokenizer is not None:
             raise ValueError(
                 "preprocess.tokenizer: contradicts the base model, which brings its own; leave one of them out"

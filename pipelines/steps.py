@@ -1,7 +1,7 @@
 """Which steps a recipe has, and what each is told: its own section plus the facts of other sections that it reads."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, get_args
 
 from components.evaluate.settings import EvaluateSettings
 from components.finetune.settings import FinetuneSettings
@@ -12,7 +12,7 @@ from components.register.settings import RegisterSettings
 from components.resolve.settings import ResolveSettings
 from modelmill.digest import canonical_json
 from modelmill.errors import UserError
-from modelmill.settings import Section, Task, TextTask
+from modelmill.settings import Section, Task
 from modelmill.sources import nearest
 from pipelines.recipe import Recipe
 
@@ -74,8 +74,7 @@ def settings_of(recipe: Recipe) -> dict[str, str]:
 
 
 def _training(recipe: Recipe) -> dict[str, Section]:
-    # Checked by the caller: what else a task may be has ended before.
-    task = cast(TextTask, recipe.task)
+    task = recipe.task
     told: dict[str, Section] = {
         "preprocess": PreprocessSettings(**_own(recipe.preprocess), task=task),
         "finetune": _finetune(recipe, "weights"),
@@ -97,8 +96,8 @@ def _training(recipe: Recipe) -> dict[str, Section]:
 
 
 def _finetune(recipe: Recipe, start: Literal["weights", "random"]) -> FinetuneSettings:
-    shape = recipe.pretrain.model if recipe.pretrain is not None else None
-    return FinetuneSettings(**_own(recipe.finetune), task=cast(TextTask, recipe.task), start=start, model=shape)
+    shape = recipe.pretrain.model if recipe.pretrain is not None else recipe.finetune.model
+    return FinetuneSettings(**{**_own(recipe.finetune), "model": shape}, task=recipe.task, start=start)
 
 
 def _own(section: Section) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 from transformers import BertConfig
 
-from components.preprocess.run import PreprocessOutputs
+from components.preprocess.outputs import PreprocessOutputs
 from components.preprocess.run import run as preprocess
 from components.preprocess.settings import PreprocessSettings, TokenizerSettings
 from modelmill.dataset import DatasetWriter

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from components.evaluate.rows import read_test_rows
 from components.evaluate.settings import EvaluateSettings
 from modelmill.dataset import Dataset, encode, open_dataset
 from modelmill.errors import ModelmillError, UserError
@@ -48,7 +49,7 @@ def run(step: Step, settings: EvaluateSettings, model: str, labelled: str) -> Ev
     from modelmill.models.predict import load_predictor
 
     dataset = open_dataset(step.store, labelled)
-    rows = _test_rows(dataset)
+    rows = read_test_rows(dataset)
     folder = step.scratch / "model"
     facts = fetch_model(step.store, model, folder)
     predictor = load_predictor(folder)
@@ -72,31 +73,15 @@ def run(step: Step, settings: EvaluateSettings, model: str, labelled: str) -> Ev
     return EvaluateOutputs(report=_save(step, report, rows, probability_NL), summary=_summary(report))
 
 
-def _test_rows(dataset: Dataset) -> TestRows:
-    count = dataset.rows("test")
-    if count < 2:
-        raise UserError(
-            f"{dataset.address}: {count} rows in the test split, at least 2 are needed; raise ingest.split.test or "
-            "give more labelled rows"
-        )
-    table = dataset.table("test", ["id", "text", "label"])
-    return TestRows(
-        ids=table["id"].to_pylist(),
-        texts=table["text"].to_pylist(),
-        truth=table["label"].to_numpy().astype(np.int64),
-        labels=tuple(dataset.meta["labels"]),
-    )
-
-
 def _predict(step: Step, predictor: "Predictor", rows: TestRows) -> Floats:
     # Texts of like length go together, so that little padding is computed.
-    order = sorted(range(len(rows.texts)), key=lambda row: (len(rows.texts[row]), row))
+    order = sorted(range(len(rows.inputs)), key=lambda row: (len(rows.inputs[row]), row))
     probability_NL = np.zeros((len(order), len(rows.labels)))
     for start in range(0, len(order), _CHUNK):
         step.check_stop()
         step.progress("scoring the test set", start, len(order), "rows")
         chunk = order[start : start + _CHUNK]
-        probability_NL[chunk] = predictor.predict([rows.texts[row] for row in chunk])
+        probability_NL[chunk] = predictor.predict([rows.inputs[row] for row in chunk])
     step.progress("scoring the test set", len(order), len(order), "rows")
     bad = np.flatnonzero(~np.isfinite(probability_NL).all(axis=1))
     if len(bad):
@@ -112,20 +97,20 @@ def _baselines(step: Step, dataset: Dataset, rows: TestRows) -> dict[str, Floats
     total = min(dataset.rows("train"), _BASELINE_ROWS)
     if not total:
         raise UserError(f"{dataset.address}: no rows in the train split; raise ingest.split.train")
-    step.progress("fitting the tf-idf baseline", 0, total, "rows")
+    has_text = "text" in dataset.schema.names
     texts: list[str] = []
     labels: list[int] = []
-    for batch in dataset.batches("train", ["text", "label"]):
-        texts += batch["text"].to_pylist()
+    for batch in dataset.batches("train", ["text", "label"] if has_text else ["label"]):
+        texts += batch["text"].to_pylist() if has_text else []
         labels += batch["label"].to_pylist()
-        if len(texts) >= total:
+        if len(labels) >= total:
             break
     count, truth = len(rows.labels), np.array(labels[:total], dtype=np.int64)
-    found = {
-        "majority": baselines.majority(truth, count, len(rows.texts)),
-        "tfidf": baselines.tfidf(texts[:total], truth, count, rows.texts),
-    }
-    step.progress("fitting the tf-idf baseline", total, total, "rows")
+    found = {"majority": baselines.majority(truth, count, len(rows.ids))}
+    if has_text:
+        step.progress("fitting the tf-idf baseline", 0, total, "rows")
+        found["tfidf"] = baselines.tfidf(texts[:total], truth, count, rows.texts)
+        step.progress("fitting the tf-idf baseline", total, total, "rows")
     return found
 
 

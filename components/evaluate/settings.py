@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from modelmill.evaluation.checks import LOWER_IS_BETTER, Baseline, Metric, Threshold
-from modelmill.settings import Section, TextTask
+from modelmill.settings import Section, Task
 
 
 class Evaluate(Section):
@@ -35,7 +35,7 @@ class Evaluate(Section):
 class EvaluateSettings(Evaluate):
     """What the step `evaluate` is told: its section, the task, and which of a recipe's models it measures."""
 
-    task: TextTask
+    task: Task
     subject: Literal["model", "from_scratch"] = "model"
     """`from_scratch`: the comparison of `compare`, which answers to no threshold and no baseline of its own."""
 

@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from modelmill.models.architecture import Architecture
-from modelmill.settings import TextTask
+from modelmill.models.architecture import Shape
+from modelmill.settings import Task
 from modelmill.training.settings import Training
 
 
@@ -20,13 +20,13 @@ class Finetune(Training):
     """Times that every row is read; the weights after the epoch with the best validation accuracy are kept."""
     lr: float = Field(default=8e-5, gt=0, le=1)
     """Highest learning rate; it rises to it during the warm-up and falls to 0 in a straight line."""
+    model: Shape | None = None
+    """The shape of a start from random weights, where there is neither pretraining nor a base."""
 
 
 class FinetuneSettings(Finetune):
-    """What the step `finetune` is told: its section, the task, and how a start from random weights looks."""
+    """What the step `finetune` is told: its section, with the shape that pretraining has, and the task."""
 
-    task: TextTask
+    task: Task
     start: Literal["weights", "random"] = "weights"
     """`random`: the comparison, which takes nothing but the shape from the model that the others start from."""
-    model: Architecture | None = None
-    """The shape of a start from random weights without a base; the default one if left out."""

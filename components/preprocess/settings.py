@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from modelmill.settings import Section, TextTask
+from modelmill.settings import Section, Task
 
 
 class TokenizerSettings(Section):
@@ -30,4 +30,4 @@ class Preprocess(Section):
 class PreprocessSettings(Preprocess):
     """What the step `preprocess` is told: its section, and the task."""
 
-    task: TextTask
+    task: Task

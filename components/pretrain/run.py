@@ -110,5 +110,5 @@ def _loop(settings: PretrainSettings) -> LoopSettings:
         precision=settings.precision,
         checkpoint_seconds=settings.checkpoint_seconds,
         validate_every=-(-settings.steps // _VALIDATIONS),
-        keep_best=False,
+        keep_best=None,
     )

@@ -16,6 +16,9 @@ from modelmill.step import Step
 from modelmill.tracking import Tracking, log_cached_steps
 from modelmill.version import code_digest, git_commit
 
+# The column of a labelled dataset that holds what a predictor is asked.
+_EXAMPLES = {"labelled-text": "text", "labelled-images": "image", "labelled-table": "features"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
@@ -103,11 +106,12 @@ def _lineage(settings: RegisterSettings, evidence: Evidence) -> dict[str, str]:
 def _add(step: Step, registry: Registry, tracking: Tracking, evidence: Evidence, lineage: dict[str, str]) -> str:
     folder = step.scratch / "model"
     fetch_model(step.store, evidence.model, folder)
-    batch = next(open_dataset(step.store, evidence.labelled).batches("test", columns=["text"]))
+    dataset = open_dataset(step.store, evidence.labelled)
+    batch = next(dataset.batches("test", columns=[_EXAMPLES[dataset.meta["kind"]]]))
     tags = {f"modelmill.{key}": value for key, value in lineage.items() if key != "model"}
     step.progress("registering", 0, None, "")
     run = tracking.open_step(step.name)
-    return registry.add(evidence.model, folder, run=run, example=batch.column("text")[0].as_py(), tags=tags)
+    return registry.add(evidence.model, folder, run=run, example=batch.column(0)[0].as_py(), tags=tags)
 
 
 def _finish(step: Step, tracking: Tracking, report: Report, predictions: bytes) -> str:

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from modelmill.settings import Section, TextTask
+from modelmill.settings import Section, Task
 
 
 class Register(Section):
@@ -15,7 +15,7 @@ class Register(Section):
 class RegisterSettings(Register):
     """Compares, decides, and makes a model version with its aliases and lineage."""
 
-    task: TextTask
+    task: Task
     recipe: str
     """Name of the recipe."""
     recipe_digest: str

@@ -5,6 +5,7 @@ N rows, L labels.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,10 @@ class TestRows:
     __test__ = False  # pytest takes it for a test by its name
 
     ids: Sequence[str]
+    inputs: Sequence[Any]
+    """What the model is asked: texts, the bytes of pictures, a table's rows as mappings."""
     texts: Sequence[str]
+    """What a person reads of each."""
     truth: Labels
     """Label numbers, [N]."""
     labels: tuple[str, ...]

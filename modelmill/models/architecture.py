@@ -1,8 +1,9 @@
-"""The shape of a model that starts from random weights. Needs no torch."""
+"""The shapes of models that start from random weights, by family. Needs no torch."""
 
-from typing import Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from modelmill.settings import Section
 
@@ -26,3 +27,59 @@ class Architecture(Section):
         if self.width % self.heads:
             raise ValueError(f"width ({self.width}) must be a multiple of heads ({self.heads})")
         return self
+
+
+class ImageNetwork(Section):
+    """A network that looks at pictures."""
+
+    family: Literal["lenet", "convnet", "resnet18", "resnet50", "convnext_tiny", "vit"]
+    """`lenet` is LeCun's of 1998, `convnet` four small layers of convolution, the others are torchvision's."""
+    layers: int | None = Field(default=None, ge=1, le=96)
+    """Transformer layers of a `vit`; left out, 6. The other families have theirs."""
+    width: int | None = Field(default=None, ge=8, le=16_384)
+    """Of a patch's vector in a `vit`, 192 if left out, and of the first convolution of a `convnet`, 32 if left out."""
+    heads: int | None = Field(default=None, ge=1)
+    """Attention heads of a `vit`; left out, 3."""
+    patch: int | None = Field(default=None, ge=1)
+    """Side of a patch of a `vit`, in pixels; left out, 4."""
+
+    @model_validator(mode="after")
+    def _fits_the_family(self) -> Self:
+        known = {"vit": {"layers", "width", "heads", "patch"}, "convnet": {"width"}}.get(self.family, set())
+        for name in ("layers", "width", "heads", "patch"):
+            if getattr(self, name) is not None and name not in known:
+                raise ValueError(f"{name} is not for {self.family}, whose shape is fixed; leave it out")
+        if self.family == "vit" and (self.width or 192) % (self.heads or 3):
+            raise ValueError(f"width ({self.width or 192}) must be a multiple of heads ({self.heads or 3})")
+        return self
+
+
+class TableNetwork(Section):
+    """A network over the features of a table's row."""
+
+    family: Literal["linear", "mlp"]
+    """`linear` is a weight for each feature, `mlp` has hidden layers between."""
+    layers: int = Field(default=2, ge=1, le=32)
+    """Hidden layers of an `mlp`."""
+    width: int = Field(default=64, ge=1, le=16_384)
+    """Of a hidden layer."""
+
+
+def _family(value: Any) -> str:
+    family = value.get("family", "bert") if isinstance(value, Mapping) else getattr(value, "family", "bert")
+    # What no shape knows is told by the first, with the nearest word.
+    return _KINDS.get(family, "encoder")
+
+
+_KINDS = {
+    **dict.fromkeys(get_args(ImageNetwork.model_fields["family"].annotation), "image"),
+    **dict.fromkeys(get_args(TableNetwork.model_fields["family"].annotation), "table"),
+}
+
+Shape = Annotated[
+    Annotated[Architecture, Tag("encoder")]
+    | Annotated[ImageNetwork, Tag("image")]
+    | Annotated[TableNetwork, Tag("table")],
+    Discriminator(_family),
+]
+"""Any of the shapes, told apart by `family`."""

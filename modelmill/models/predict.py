@@ -1,12 +1,11 @@
-"""Answers from raw text: one way for evaluation, for `modelmill predict` and for serving, so that none can drift."""
+"""Answers from raw input: one way for evaluation, for `modelmill predict` and for serving, so that none can drift."""
 
-# B batch, T tokens, N texts, L labels
+# N inputs, L labels
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,54 +13,34 @@ import torch
 
 from modelmill.cores import usable_cores
 from modelmill.errors import UserError
-from modelmill.models import text
+from modelmill.models import text_predictor
 from modelmill.models.folder import MODEL_FILE
-from modelmill.models.tokenizer import Ids, Tokenizer, load_tokenizer
-from modelmill.text import clean
 
-Probabilities = npt.NDArray[np.float64]
+Answers = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Predictor:
-    """A text classifier with all that stands before its weights: cleaning and tokenizing."""
+class Predictor(Protocol):
+    """A model with all that stands before its weights."""
 
-    model: Any
-    tokenizer: Tokenizer
-    labels: tuple[str, ...]
-    max_tokens: int
-    """Longer texts are cut, as they were when the model learned."""
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the classes; none where a number is predicted."""
 
-    def predict(self, texts: Sequence[str], batch_rows: int = 32) -> Probabilities:
-        """Return the probability of each label [N, L] for each text, in single precision arithmetic.
+    def predict(self, inputs: Sequence[Any]) -> Answers:
+        """Return for each input the probability of each label [N, L], or the predicted number [N].
 
-        Texts of like length go through together; the answer to one depends on the others by rounding only.
+        An input is as raw as it comes from outside: a text, the bytes of a picture, a table's row as a mapping.
         """
-        rows = self.tokenizer.rows([clean(one) for one in texts], self.max_tokens)
-        probability_NL = np.empty((len(rows), len(self.labels)))
-        by_length = sorted(range(len(rows)), key=lambda row: len(rows[row]))
-        for start in range(0, len(rows), batch_rows):
-            chosen = by_length[start : start + batch_rows]
-            probability_NL[chosen] = self._batch([rows[row] for row in chosen])
-        return probability_NL
 
-    def _batch(self, rows: Sequence[Ids]) -> Probabilities:
-        length = max(map(len, rows))
-        ids_BT = np.full((len(rows), length), self.tokenizer.special["pad"], dtype=np.int64)
-        for ids_T, row in zip(ids_BT, rows, strict=True):
-            ids_T[: len(row)] = row
-        real_BT = np.arange(length) < np.array([len(row) for row in rows])[:, None]
-        device = self.model.device
-        with torch.inference_mode():
-            logits_BL = text.family(self.model).class_logits(
-                self.model, torch.from_numpy(ids_BT).to(device), torch.from_numpy(real_BT).to(device)
-            )
-            probability_BL: Probabilities = logits_BL.double().softmax(dim=1).cpu().numpy()
-        return probability_BL
+
+_LOADERS: Mapping[str, Callable[[Path, Mapping[str, Any]], Predictor]] = {
+    "text-classification": text_predictor.load,
+}
+"""By task."""
 
 
 def load_predictor(folder: Path) -> Predictor:
-    """Load a text classifier from its folder.
+    """Load a model from its folder.
 
     Raises:
         UserError: the folder holds no such model.
@@ -69,12 +48,11 @@ def load_predictor(folder: Path) -> Predictor:
     path = folder / MODEL_FILE
     try:
         facts = json.loads(path.read_text())
-        labels, max_tokens = tuple(facts["labels"]), int(facts["max_tokens"])
+        load = _LOADERS[facts["task"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: does not describe a classifier ({error!r}); name a fine-tuned model") from error
+        raise UserError(f"{path}: does not describe a model that answers ({error!r}); name a fine-tuned one") from error
     torch.set_num_threads(usable_cores())
-    model = text.load_classifier(folder)
-    if torch.cuda.is_available():
-        model.to("cuda")
-    model.eval()
-    return Predictor(model=model, tokenizer=load_tokenizer(folder), labels=labels, max_tokens=max_tokens)
+    try:
+        return load(folder, facts)
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{path}: does not describe a model for {facts['task']} ({error!r})") from error

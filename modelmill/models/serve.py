@@ -1,9 +1,10 @@
-"""A registered text classifier as MLflow serves it: raw text in, label and probabilities out.
+"""A registered model as MLflow serves it: raw input in, label and probabilities, or a number, out.
 
 MLflow runs this file when it loads the model ("models from code"); it sits beside the model's folder as data, so that
 nothing is unpickled.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,20 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 
 FOLDER = "model"
 """Name of the artifact that is the model's folder."""
-TEXT = "text"
-"""Name of the input column."""
 
 
-class TextClassifier(PythonModel):  # type: ignore[misc]
-    """Labels texts; the tokenizer and the cleaning are part of it."""
+class Served(PythonModel):  # type: ignore[misc]
+    """Answers raw rows; whatever stands before the weights is part of it."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the weights from the folder that MLflow has fetched."""
+        from modelmill.models.folder import MODEL_FILE
+        from modelmill.models.interface import interface
         from modelmill.models.predict import load_predictor
 
-        self.predictor = load_predictor(Path(context.artifacts[FOLDER]))
+        folder = Path(context.artifacts[FOLDER])
+        self.predictor = load_predictor(folder)
+        self.interface = interface(json.loads((folder / MODEL_FILE).read_text()))
 
     def predict(
         self,
@@ -32,18 +35,11 @@ class TextClassifier(PythonModel):  # type: ignore[misc]
         model_input: pd.DataFrame,
         params: dict[str, Any] | None = None,  # noqa: ARG002
     ) -> pd.DataFrame:
-        """Return a table of label, its probability, and every label's probability, a row for each text."""
-        texts = [str(text) for text in model_input[TEXT]]
-        probabilities_BL = self.predictor.predict(texts)
-        best_B = probabilities_BL.argmax(axis=1)
-        labels = self.predictor.labels
-        return pd.DataFrame(
-            {
-                "label": [labels[best] for best in best_B],
-                "probability": [float(row[best]) for row, best in zip(probabilities_BL, best_B, strict=True)],
-                "probabilities": [dict(zip(labels, map(float, row), strict=True)) for row in probabilities_BL],
-            }
-        )
+        """Return the answers as a table, a row for each row that was given."""
+        from modelmill.models.interface import answers
+
+        predicted = self.predictor.predict(self.interface.inputs(model_input))
+        return pd.DataFrame(answers(self.predictor.labels, predicted))
 
 
-mlflow.models.set_model(TextClassifier())
+mlflow.models.set_model(Served())

@@ -1,5 +1,6 @@
 """Model versions in the MLflow registry: the same content is one version, and aliases say what a version is for."""
 
+import json
 import logging
 import shutil
 import warnings
@@ -12,6 +13,7 @@ from typing import Any
 from modelmill.errors import ModelmillError, UserError
 from modelmill.home import tracking_uri
 from modelmill.models.folder import MODEL_FILE
+from modelmill.models.interface import Interface, interface
 from modelmill.tracking import mlflow_client
 
 log = logging.getLogger(__name__)
@@ -58,8 +60,10 @@ class Registry:
         standing = self.client.get_registered_model(self.name).aliases
         return tuple(sorted(alias for alias, at in standing.items() if str(at) == version))
 
-    def add(self, model: str, folder: Path, *, run: str, example: str, tags: Mapping[str, str]) -> str:
+    def add(self, model: str, folder: Path, *, run: str, example: Any, tags: Mapping[str, str]) -> str:
         """Make a version of a model's folder, with signature and input example, and return its number.
+
+        The example is what a predictor is asked: a text, the bytes of a picture, a table's row as a mapping.
 
         The version appears last, so one that can be seen is whole.
 
@@ -86,7 +90,7 @@ class Registry:
         return str(mlflow.register_model(uri, self.name, tags={MODEL_TAG: model, **tags}).version)
 
 
-def _pack(packed: Path, folder: Path, *, logged: Any, run: str, example: str) -> None:
+def _pack(packed: Path, folder: Path, *, logged: Any, run: str, example: Any) -> None:
     """Write the folder that MLflow loads and serves.
 
     `mlflow.pyfunc.log_model` would do this too, but would also try the input example, which loads the weights: there is
@@ -95,12 +99,14 @@ def _pack(packed: Path, folder: Path, *, logged: Any, run: str, example: str) ->
     import mlflow
     import pandas as pd
 
+    facts = (folder / MODEL_FILE).read_text()
+    served = interface(json.loads(facts))
     described = mlflow.models.Model(
         artifact_path=logged.artifact_location,
         model_uuid=logged.model_id,
         model_id=logged.model_id,
         run_id=run,
-        metadata={"modelmill": (folder / MODEL_FILE).read_text()},
+        metadata={"modelmill": facts},
     )
     with warnings.catch_warnings():
         # Its dealings with pandas are its own.
@@ -111,25 +117,28 @@ def _pack(packed: Path, folder: Path, *, logged: Any, run: str, example: str) ->
             python_model=str(_PACKAGE / "models" / "serve.py"),
             artifacts={"model": str(folder)},
             code_paths=[str(_PACKAGE)],
-            signature=_signature(),
-            input_example=pd.DataFrame({"text": [example]}),
+            signature=_signature(served),
+            input_example=pd.DataFrame([served.given(example)]),
             pip_requirements=_requirements(),
         )
     for cache in packed.rglob("__pycache__"):
         shutil.rmtree(cache)
 
 
-def _signature() -> Any:
+def _signature(served: Interface) -> Any:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
     from mlflow.types.schema import Map
 
-    outputs = [
-        ColSpec(DataType.string, "label"),
-        ColSpec(DataType.double, "probability"),
-        ColSpec(Map(DataType.double), "probabilities"),
-    ]
-    return ModelSignature(inputs=Schema([ColSpec(DataType.string, "text")]), outputs=Schema(outputs))
+    inputs = [ColSpec(DataType[kind], name, required=not served.optional) for name, kind in served.columns.items()]
+    outputs = [ColSpec(DataType.double, "prediction")]
+    if served.classes:
+        outputs = [
+            ColSpec(DataType.string, "label"),
+            ColSpec(DataType.double, "probability"),
+            ColSpec(Map(DataType.double), "probabilities"),
+        ]
+    return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs))
 
 
 def _requirements() -> list[str]:

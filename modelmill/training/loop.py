@@ -3,6 +3,7 @@
 import logging
 import math
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
@@ -21,6 +22,8 @@ log = logging.getLogger(__name__)
 
 # BERT's own (appendix A.2, arXiv:1810.04805): longer gradients are cut to this length.
 _CLIP = 1.0
+LOWER_IS_BETTER = frozenset({"loss", "mse"})
+"""Validation figures of which the lower is the better."""
 # Points that a curve of a figure over the steps has.
 _POINTS = 100
 
@@ -40,8 +43,8 @@ class LoopSettings:
     """Time between two checkpoints."""
     validate_every: int
     """Steps between two looks at the validation rows; the last step is always followed by one."""
-    keep_best: bool
-    """Whether the weights with the highest validation accuracy are returned; else the last ones are."""
+    keep_best: str | None
+    """The validation figure by which the best weights are chosen and returned; without one the last ones are."""
 
 
 @dataclass(kw_only=True)
@@ -169,7 +172,7 @@ class _Loop:
         """Put the weights to keep into the model; return the figures of the whole training."""
         figures: dict[str, Any] = {"steps": self.settings.steps, "precision": self.state.precision}
         validation = self.state.validations[-1] if self.state.validations else {}
-        if self.settings.keep_best and self.state.best is not None:
+        if self.state.best is not None:
             checkpoint.load_model_tensors(self.job.model, self.best)
             validation = self.state.best
             figures["kept_step"] = int(validation["step"])
@@ -228,26 +231,27 @@ class _Loop:
 
     def _validate(self) -> None:
         """Score the validation rows; given up, and done again after a restart, when the step is asked to stop."""
-        loss, correct, count = 0.0, 0, 0
+        count = 0
+        sums: defaultdict[str, float] = defaultdict(float)
         self.job.model.eval()
         with torch.no_grad(), precision.autocast(self.job.device, self.state.precision):
             for batch in self.job.validation:
                 if self.step.stopping:
                     break
                 scored = self.job.objective(self.job.model, batch.to(self.job.device))
-                loss += float(scored.loss)
-                correct += int(scored.correct)
                 count += scored.count
+                for name, value in {"loss": scored.loss, **scored.sums}.items():
+                    sums[name] += float(value)
         self.job.model.train()
         # Validation takes time that the next point of the curves must not be charged with.
         self.window.began = time.perf_counter() if not self.window.count else self.window.began
         if self.step.stopping:
             return
         self.state.validated = self.state.step
-        found = {"loss": loss / count, "accuracy": correct / count}
+        found = {name: value / count for name, value in sums.items()}
         self.step.figures({f"validation_{name}": value for name, value in found.items()}, at=self.state.step)
         self.state.validations.append({"step": self.state.step, **found})
-        if self.settings.keep_best and _better(found, self.state.best):
+        if self.settings.keep_best is not None and _better(found, self.state.best, self.settings.keep_best):
             self.state.best = {"step": self.state.step, **found}
             tensors = checkpoint.model_tensors(self.job.model)
             self.best = {name: tensor.to("cpu", copy=True) for name, tensor in tensors.items()}
@@ -274,8 +278,9 @@ class _Loop:
         checkpoint.set_random_state(random)
 
 
-def _better(found: dict[str, float], best: dict[str, float] | None) -> bool:
-    """The higher accuracy; of equal ones the lower loss; of equals of both the earlier."""
+def _better(found: dict[str, float], best: dict[str, float] | None, figure: str) -> bool:
+    """The better figure; of equal ones the lower loss; of equals of both the earlier."""
     if best is None:
         return True
-    return (found["accuracy"], -found["loss"]) > (best["accuracy"], -best["loss"])
+    sign = -1 if figure in LOWER_IS_BETTER else 1
+    return (sign * found[figure], -found["loss"]) > (sign * best[figure], -best["loss"])

@@ -2,7 +2,7 @@
 
 # M masked positions of a batch, N predictions, V vocabulary, C classes
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,11 +18,11 @@ class Scored:
     """A batch's loss, as a sum so that unequal batches can be averaged right."""
 
     loss: Tensor
-    """In nats, summed; differentiable."""
-    correct: Tensor
-    """How many predictions were right."""
+    """Summed over the predictions; differentiable. In nats where a class or a token is predicted."""
     count: int
     """How many predictions there were."""
+    sums: Mapping[str, Tensor]
+    """Figures by name, summed over the predictions, of which validation tells the means: `accuracy`, `mse`."""
 
 
 Objective = Callable[[Any, Batch], Scored]
@@ -45,4 +45,4 @@ def _cross_entropy(logits_NC: Tensor, targets_N: Tensor) -> Scored:
     logits_NC = logits_NC.float()
     loss = F.cross_entropy(logits_NC, targets_N, reduction="sum")
     correct = (logits_NC.detach().argmax(dim=1) == targets_N).sum()
-    return Scored(loss=loss, correct=correct, count=len(targets_N))
+    return Scored(loss=loss, count=len(targets_N), sums={"accuracy": correct})

@@ -26,7 +26,15 @@ def store(tmp_path: Path) -> Store:
 
 
 def settings(**changes: Any) -> FinetuneSettings:
-    told = {"task": samples.TASK, "model": SHAPE, "epochs": 4, "lr": 0.01, "batch_rows": 16, **changes}
+    told = {
+        "task": samples.TASK,
+        "model": SHAPE,
+        "epochs": 4,
+        "lr": 0.01,
+        "batch_rows": 16,
+        "precision": "fp32",
+        **changes,
+    }
     return FinetuneSettings.model_validate(told)
 
 

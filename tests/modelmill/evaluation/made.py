@@ -46,4 +46,6 @@ def report(
     )
     texts = [f"{text} {row}" for row in range(rows)]
     ids = [f"{row:032x}" for row in range(rows)]
-    return measure(asked, TestRows(ids=ids, texts=texts, truth=truth, labels=tuple(labels)), probability, baselines)
+    return measure(
+        asked, TestRows(ids=ids, inputs=texts, texts=texts, truth=truth, labels=tuple(labels)), probability, baselines
+    )

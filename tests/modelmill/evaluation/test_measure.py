@@ -33,7 +33,7 @@ def test_a_comparison_is_measured_without_baselines() -> None:
 def test_the_surest_mistakes_come_first_and_ties_keep_their_order() -> None:
     truth = np.array([0, 0, 1, 1, 0])
     positive = np.array([0.6, 0.9, 0.1, 0.7, 0.9])
-    rows = TestRows(ids=list("abcde"), texts=["t"] * 5, truth=truth, labels=made.LABELS)
+    rows = TestRows(ids=list("abcde"), inputs=["t"] * 5, texts=["t"] * 5, truth=truth, labels=made.LABELS)
     found = worst_mistakes(rows, np.stack([1 - positive, positive], axis=1))
     assert [one.id for one in found] == ["b", "c", "e", "a"]
     assert (found[1].label, found[1].predicted) == ("positive", "negative")

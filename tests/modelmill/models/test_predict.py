@@ -13,6 +13,7 @@ from components.preprocess.tokenizer import train_tokenizer
 from modelmill.errors import UserError
 from modelmill.models import text
 from modelmill.models.predict import load_predictor
+from modelmill.models.text_predictor import TextPredictor
 from modelmill.models.tokenizer import save_tokenizer
 from tests import samples
 
@@ -31,7 +32,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for weight in model.parameters():
             weight.mul_(4)
     text.save(model, made)
-    (made / "modelmill.json").write_text(json.dumps({"labels": ["bad", "fair", "good"], "max_tokens": 16}))
+    facts = {"task": samples.TASK, "labels": ["bad", "fair", "good"], "max_tokens": 16}
+    (made / "modelmill.json").write_text(json.dumps(facts))
     return made
 
 
@@ -52,6 +54,7 @@ def test_the_answer_to_a_text_depends_on_its_neighbours_by_rounding_only(
     folder: Path, order: list[int], batch_rows: int
 ) -> None:
     predictor = load_predictor(folder)
+    assert isinstance(predictor, TextPredictor)
     expected_NL = predictor.predict(TEXTS[:12])
     found_NL = predictor.predict([TEXTS[place] for place in order], batch_rows)
     np.testing.assert_allclose(found_NL, expected_NL[order], atol=1e-5)
@@ -74,11 +77,22 @@ def test_odd_texts_get_an_answer_each(folder: Path, texts: list[str]) -> None:
     np.testing.assert_allclose(probability_NL.sum(axis=1), 1.0)
 
 
-@pytest.mark.parametrize("content", [None, "{", "{}", '{"labels": ["a"]}', '{"labels": null, "max_tokens": 8}', "[]"])
+CONTENTS = [
+    None,
+    "{",
+    "{}",
+    "[]",
+    '{"task": "masked-lm"}',
+    '{"task": "text-classification", "labels": ["a"]}',
+    '{"task": "text-classification", "labels": null, "max_tokens": 8}',
+]
+
+
+@pytest.mark.parametrize("content", CONTENTS)
 def test_a_folder_that_describes_no_classifier_is_refused_by_name(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "modelmill.json").write_text(content)
-    with pytest.raises(UserError, match=r"modelmill\.json: does not describe a classifier"):
+    with pytest.raises(UserError, match=r"modelmill\.json: does not describe a model "):
         load_predictor(tmp_path)
 
 

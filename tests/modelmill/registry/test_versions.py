@@ -22,7 +22,7 @@ def registry(mlflow_server: MlflowServer, monkeypatch: pytest.MonkeyPatch) -> Re
 
 def _add(registry: Registry, folder: Path, model: str) -> str:
     folder.mkdir(parents=True)
-    (folder / MODEL_FILE).write_text(json.dumps({"digest": model}))
+    (folder / MODEL_FILE).write_text(json.dumps({"digest": model, "task": "text-classification"}))
     run = Tracking.connect().open_step("register")
     return registry.add(model, folder, run=run, example="a fine film", tags={"modelmill.recipe": "reviews"})
 
@@ -67,7 +67,7 @@ def test_a_models_folder_comes_back_as_it_went(registry: Registry, tmp_path: Pat
         (f"{registry.name}@champion", f"models:/{registry.name}@champion", f"models:/{registry.name}/1")
     ):
         folder = fetch(reference, tmp_path / f"got-{number}")
-        assert json.loads((folder / MODEL_FILE).read_text()) == {"digest": "models/a"}
+        assert json.loads((folder / MODEL_FILE).read_text())["digest"] == "models/a"
 
 
 def test_an_unknown_model_or_alias_is_told_with_what_there_is(registry: Registry, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ SETTINGS = LoopSettings(
     precision="fp32",
     checkpoint_seconds=1e9,
     validate_every=4,
-    keep_best=True,
+    keep_best="accuracy",
 )
 
 
@@ -47,7 +47,8 @@ class Numbers:
 def classify(model: Any, batch: Batch) -> Scored:
     logits_BC = model(batch.tensors["x"])
     loss = torch.nn.functional.cross_entropy(logits_BC, batch.tensors["labels"], reduction="sum")
-    return Scored(loss=loss, correct=(logits_BC.argmax(1) == batch.tensors["labels"]).sum(), count=batch.rows)
+    correct = (logits_BC.argmax(1) == batch.tensors["labels"]).sum()
+    return Scored(loss=loss, count=batch.rows, sums={"accuracy": correct})
 
 
 @dataclass
@@ -244,8 +245,10 @@ def test_a_training_stopped_before_its_first_step_begins_anew(bench: Bench) -> N
     assert equal(bench.unbroken()[0], expected)
 
 
-@pytest.mark.parametrize("keep_best", [True, False])
-def test_the_weights_with_the_best_validation_are_kept_where_they_are_wanted(keep_best: bool, bench: Bench) -> None:
+@pytest.mark.parametrize("keep_best", ["accuracy", None])
+def test_the_weights_with_the_best_validation_are_kept_where_they_are_wanted(
+    keep_best: str | None, bench: Bench
+) -> None:
     job = bench.job(validation=[batch_of(100, flipped=True)])
     figures = train(bench.step(), replace(SETTINGS, keep_best=keep_best), job)
     accuracies = {

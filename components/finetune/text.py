@@ -1,0 +1,69 @@
+"""A text classifier over tokens: an encoder, from weights or from random ones, under a dense layer."""
+
+from pathlib import Path
+
+from transformers import PreTrainedConfig
+
+from components.finetune.learner import Learner, Start, rows_of
+from components.finetune.settings import FinetuneSettings
+from modelmill.dataset import Dataset
+from modelmill.errors import UserError
+from modelmill.models import text
+from modelmill.models.architecture import Architecture
+from modelmill.training import objectives
+from modelmill.training.data import LabelledBatches, labelled_rows
+
+
+def prepare(settings: FinetuneSettings, dataset: Dataset, start: Start) -> Learner:
+    """Return how a class is learned for rows of tokens.
+
+    Raises:
+        UserError: there are no training or validation rows, or the model does not fit the data.
+    """
+    labels = dataset.meta["labels"]
+    classifier = text.classifier(_start(settings, dataset, start.folder), labels)
+    text.family(classifier).set_dropout(classifier, settings.dropout)
+    batches = _batches(settings, dataset, "train")
+
+    def save(folder: Path) -> None:
+        text.save(classifier, folder)
+        dataset.fetch_attachments(folder, "tokenizer/")
+
+    return Learner(
+        model=classifier,
+        objective=objectives.classification,
+        batches=batches,
+        steps_per_epoch=batches.steps_per_epoch,
+        validation=_batches(settings, dataset, "validation").fixed(),
+        best="accuracy",
+        save=save,
+        meta={"labels": labels, "max_tokens": dataset.meta["max_tokens"]},
+    )
+
+
+def _start(settings: FinetuneSettings, dataset: Dataset, folder: Path | None) -> Path | PreTrainedConfig:
+    """Return the folder with the weights to start from, or the shape of random ones."""
+    vocabulary, max_tokens = dataset.meta["vocabulary"], dataset.meta["max_tokens"]
+    if folder is None:
+        pad = dataset.meta["special"]["pad"]
+        return text.new_config(_shape(settings), vocabulary, max_tokens, pad)
+    config = text.load_config(folder, vocabulary, max_tokens)
+    return config if settings.start == "random" else folder
+
+
+def _shape(settings: FinetuneSettings) -> Architecture:
+    shape = settings.model or Architecture()
+    if not isinstance(shape, Architecture):
+        raise UserError(f"finetune.model: {shape.family} is no encoder of texts; use bert or modernbert")
+    return shape
+
+
+def _batches(settings: FinetuneSettings, dataset: Dataset, split: str) -> LabelledBatches:
+    ids, labels_N = labelled_rows(rows_of(dataset, split, ["input_ids", "label"]))
+    return LabelledBatches(
+        ids=ids,
+        labels_N=labels_N,
+        batch_rows=settings.batch_rows,
+        seed=settings.seed,
+        pad=dataset.meta["special"]["pad"],
+    )

@@ -1,0 +1,119 @@
+"""What a served model takes and answers, by its task: one for MLflow's signature, its server, and the command line.
+
+Needs no torch: models are registered where there is none.
+"""
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from modelmill.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_KINDS: Mapping[str, str] = {"number": "double", "integer": "double", "boolean": "boolean"}
+"""MLflow's type of a feature; all others are strings. Integers are doubles, so that they may be missing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interface:
+    """The columns that a served model takes, and whether it answers a class or a number."""
+
+    columns: Mapping[str, str]
+    """MLflow's type by name."""
+    optional: bool
+    """Whether a value may be missing."""
+    classes: bool
+    """Whether it answers a label with probabilities, or a number."""
+    inputs: Callable[["pd.DataFrame"], list[Any]]
+    """From rows of those columns to what a predictor is asked."""
+    given: Callable[[Any], dict[str, Any]]
+    """From what a predictor is asked to the values of those columns: the way back, for an example."""
+
+
+def interface(facts: Mapping[str, Any]) -> Interface:
+    """Return what a model takes and answers, from what its `modelmill.json` says.
+
+    Raises:
+        UserError: it is for a task that answers nothing.
+    """
+    task = str(facts["task"])
+    make = _TASKS.get(task)
+    if make is None:
+        raise UserError(f"a model for {task} answers no rows; those for {', '.join(_TASKS)} do")
+    return make(facts)
+
+
+def answers(labels: Sequence[str], predicted: npt.NDArray[np.float64]) -> list[dict[str, Any]]:
+    """Return label, probability and every label's probability of each row [N, L], or the number of each [N]."""
+    if not labels:
+        return [{"prediction": float(value)} for value in predicted]
+    best_N = predicted.argmax(axis=1)
+    return [
+        {
+            "label": labels[best],
+            "probability": float(row_L[best]),
+            "probabilities": dict(zip(labels, map(float, row_L), strict=True)),
+        }
+        for best, row_L in zip(best_N.tolist(), predicted, strict=True)
+    ]
+
+
+def _text(_facts: Mapping[str, Any]) -> Interface:
+    return Interface(
+        columns={"text": "string"},
+        optional=False,
+        classes=True,
+        inputs=lambda frame: [str(text) for text in frame["text"]],
+        given=lambda text: {"text": text},
+    )
+
+
+def _image(_facts: Mapping[str, Any]) -> Interface:
+    return Interface(
+        columns={"image": "binary"},
+        optional=False,
+        classes=True,
+        inputs=lambda frame: [_bytes(value) for value in frame["image"]],
+        given=lambda image: {"image": image},
+    )
+
+
+def _bytes(value: Any) -> bytes:
+    """Return a picture's bytes, which come as base64 where JSON carried them."""
+    if isinstance(value, bytes):
+        return value
+    try:
+        return base64.b64decode(str(value), validate=True)
+    except binascii.Error as error:
+        raise UserError(f"image: neither bytes nor base64 ({error}); send a picture's file") from error
+
+
+def _table(facts: Mapping[str, Any]) -> Interface:
+    kinds: Mapping[str, str] = facts["features"]
+
+    def inputs(frame: "pd.DataFrame") -> list[Any]:
+        rows = frame.astype(object).where(frame.notna(), None)
+        return [dict(zip(rows.columns, row, strict=True)) for row in rows.itertuples(index=False)]
+
+    return Interface(
+        columns={name: _KINDS.get(kind, "string") for name, kind in kinds.items()},
+        optional=True,
+        classes="labels" in facts,
+        inputs=inputs,
+        given=dict,
+    )
+
+
+_TASKS: Mapping[str, Callable[[Mapping[str, Any]], Interface]] = {
+    "text-classification": _text,
+    "image-classification": _image,
+    "table-classification": _table,
+    "table-regression": _table,
+}
