@@ -5,6 +5,7 @@ Rows are numbered as a spreadsheet shows them: skipped lines and the header coun
 
 import csv
 import io
+import uuid
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -22,8 +23,6 @@ _DELIMITERS = {"csv": ",", "tsv": "\t"}
 # A row must fit into a block.
 _BLOCK_BYTES = 8 << 20
 _HEADER_BYTES = 1 << 20
-# A last row of our own. Where it does not come out again, an open quote has swallowed it with all before it.
-_END = "\x1emodelmill-end-of-file\x1e"
 
 
 def read_delimited(opened: Opened, kind: str) -> Iterator[Rows]:
@@ -36,9 +35,13 @@ def read_delimited(opened: Opened, kind: str) -> Iterator[Rows]:
     delimiter = opened.source.delimiter or _DELIMITERS[kind]
     stream = utf8(opened)
     header = _header(opened, stream, delimiter)
+    # A last row of our own, which no file can hold. Where it does not come out again, an open quote has swallowed it
+    # with all before it.
+    end = uuid.uuid4().hex
     table = _Table(
         opened=opened,
-        stream=_Ended(stream, (delimiter.join([_END] * len(header)) + "\n").encode()),
+        stream=_Ended(stream, (delimiter.join([end] * len(header)) + "\n").encode()),
+        end=end,
         delimiter=delimiter,
         columns=len(header),
         wanted={field: str(opened.column(name, header)) for field, name in opened.fields.items()},
@@ -74,6 +77,8 @@ class _Table:
 
     opened: Opened
     stream: "_Ended"
+    end: str
+    """What each column of the row that was added holds."""
     delimiter: str
     columns: int
     wanted: dict[str, str]
@@ -90,7 +95,7 @@ class _Table:
         ended = False
         for batch in self._batches():
             values = {field: _values(batch.column(name)) for field, name in self.wanted.items()}
-            ended = bool(values["text"]) and values["text"][-1] == _END
+            ended = bool(values["text"]) and values["text"][-1] == self.end
             if ended:
                 values = {field: column[:-1] for field, column in values.items()}
             texts = values.pop("text")
