@@ -53,11 +53,13 @@ def run(step: Step, settings: IngestSettings, sources: str) -> IngestOutputs:
     labels = labels_of(settings, reading.labelled, rows) if settings.labelled else []
     if settings.corpus:
         check_corpus(settings, reading.corpus, rows)
-    datasets, ledgers = {}, {"corpus": reading.corpus, "labelled": reading.labelled}
+    writers, ledgers = {}, {"corpus": reading.corpus, "labelled": reading.labelled}
     if settings.corpus:
-        datasets["corpus"] = write_corpus(step, rows)
+        writers["corpus"] = write_corpus(step, rows)
     if settings.labelled:
-        datasets["labelled"] = write_labelled(step, rows, labels)
+        writers["labelled"] = write_labelled(step, rows, labels)
+    # Both or none: neither can be opened before the last shard of the other one is in the store.
+    datasets = {name: writer.commit() for name, writer in writers.items()}
     page = step.store.put_blob(render(facts(settings, reading, rows, datasets)).encode())
     made = {
         "inputs": dict(pins),
