@@ -11,7 +11,8 @@ import os
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +20,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from modelmill.digest import canonical_json
+from modelmill.disk import full, is_full
 from modelmill.errors import Interrupted, ModelmillError, UserError, without_credentials
 from modelmill.events import Events
 from modelmill.home import be_private, share_cores
@@ -126,8 +128,20 @@ def _run(
     with tempfile.TemporaryDirectory(prefix=f"modelmill-{name}-") as scratch:
         step = Step(name=name, store=store, scratch=Path(scratch), events=events)
         step.stop_on_signals()
-        with step_run(step, settings.model_dump(mode="json")):
+        with step_run(step, settings.model_dump(mode="json")), _room_in(step.scratch):
             return call(step, settings, **{key: getattr(parsed, key) for key in inputs})
+
+
+@contextmanager
+def _room_in(scratch: Path) -> Iterator[None]:
+    """Say where there is no room: what else a step writes to says so itself."""
+    try:
+        yield
+    except OSError as error:
+        if not is_full(error):
+            raise
+        way_out = "make room or set TMPDIR to a folder on a larger disk"
+        raise ModelmillError(f"{scratch}: {full(scratch)}; {way_out}") from error
 
 
 def _failed(events: Events, error: ModelmillError) -> int:

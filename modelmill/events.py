@@ -5,12 +5,16 @@ Kinds: `started` (pid), `progress` (what, done, total, unit), `figures` (values,
 """
 
 import json
+import logging
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from modelmill.disk import full, is_full
 
 EVENTS_VARIABLE = "MODELMILL_EVENTS"
 
@@ -26,6 +30,8 @@ class Events:
     path: Path | None
     _last_progress: float = field(default=0.0, repr=False)
     _last_what: str = field(default="", repr=False)
+    _cut: bool = field(default=False, repr=False)
+    """Whether the last line may stand there without its end."""
 
     @classmethod
     def from_environment(cls, step: str) -> "Events":
@@ -34,14 +40,24 @@ class Events:
         return cls(step=step, path=Path(path) if path else None)
 
     def emit(self, kind: str, **values: Any) -> None:
-        """Append one event."""
+        """Append one event; on a full disk it is lost, with a warning: to tell of the work is not worth the work."""
         if self.path is None:
             return
         line = json.dumps({"step": self.step, "kind": kind, "time": time.time(), **values}) + "\n"
-        # O_APPEND with one write: lines of two processes never mix.
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        data = ("\n" + line if self._cut else line).encode()
         try:
-            os.write(descriptor, line.encode())
+            self._cut = self._write(self.path, data) < len(data)
+        except OSError as error:
+            if not is_full(error):
+                raise
+            logging.getLogger(__name__).warning("%s: event %s is lost: %s", self.path, kind, full(self.path.parent))
+
+    @staticmethod
+    def _write(path: Path, data: bytes) -> int:
+        # O_APPEND with one write: lines of two processes never mix.
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            return os.write(descriptor, data)
         finally:
             os.close(descriptor)
 
@@ -72,4 +88,6 @@ class EventReader:
                 if not line.endswith(b"\n"):
                     return
                 self._offset += len(line)
-                yield json.loads(line)
+                # A full disk cuts a line short.
+                with suppress(ValueError):
+                    yield json.loads(line)

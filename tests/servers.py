@@ -25,7 +25,8 @@ BIN = Path(sys.executable).parent
 class S3Server:
     """A SeaweedFS server with two identities: one that may do everything, one that may only read."""
 
-    port: int
+    ports: tuple[int, ...]
+    """Of master, volumes, filer and S3, each with that of its gRPC."""
     access_key: str
     secret_key: str
     reader_access_key: str
@@ -34,6 +35,11 @@ class S3Server:
     @property
     def endpoint(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def port(self) -> int:
+        """Where S3 is spoken."""
+        return self.ports[6]
 
     @property
     def env(self) -> dict[str, str]:
@@ -71,12 +77,12 @@ class MlflowServer:
 
 
 @contextlib.contextmanager
-def seaweedfs(folder: Path) -> Iterator[S3Server]:
-    """Run a SeaweedFS S3 server while the block lasts."""
-    master, master_grpc, volume, volume_grpc, filer, filer_grpc, s3, s3_grpc = free_ports(8)
+def seaweedfs(folder: Path, before: S3Server | None = None) -> Iterator[S3Server]:
+    """Run a SeaweedFS S3 server while the block lasts, whose end is SIGKILL; `before` ran in the folder and goes on."""
     keys = {name: uuid.uuid4().hex for name in ("access_key", "secret_key", "reader_access_key", "reader_secret_key")}
-    server = S3Server(port=s3, **keys)
-    (folder / "data").mkdir()
+    server = before or S3Server(ports=tuple(free_ports(8)), **keys)
+    master, master_grpc, volume, volume_grpc, filer, filer_grpc, s3, s3_grpc = server.ports
+    (folder / "data").mkdir(exist_ok=True)
     (folder / "s3.json").write_text(json.dumps({"identities": _identities(server)}))
     command = [str(BIN / "weed"), "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder / 'data'}"]
     command += [f"-master.port={master}", f"-master.port.grpc={master_grpc}", "-master.volumeSizeLimitMB=128"]

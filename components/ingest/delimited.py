@@ -5,6 +5,7 @@ Rows are numbered as a spreadsheet shows them: skipped lines and the header coun
 
 import csv
 import io
+import uuid
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -26,8 +27,6 @@ _DELIMITERS = {"csv": ",", "tsv": "\t"}
 # A row must fit into a block.
 _BLOCK_BYTES = 8 << 20
 _HEADER_BYTES = 1 << 20
-# A last row of our own. Where it does not come out again, an open quote has swallowed it with all before it.
-_END = b"\x1emodelmill-end-of-file\x1e"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +56,10 @@ def read_delimited(opened: Opened, kind: str) -> Iterator[Rows]:
         yield sorter.rows()
 
 
+def _unheard_of() -> bytes:
+    return uuid.uuid4().hex.encode()
+
+
 @dataclass(kw_only=True)
 class Delimited:
     """A CSV or TSV file below its header; its columns are called by their positions."""
@@ -68,6 +71,9 @@ class Delimited:
     """What the columns are called, without white space around it; '' where nothing stands there."""
     first: int
     """Number of the first row."""
+    # A last row of our own, which no file can hold. Where it does not come out again, an open quote has swallowed it
+    # with all before it.
+    _end: bytes = field(default_factory=_unheard_of, init=False)
     _next: int = field(init=False)
     # Filled by pyarrow's thread, which may be some blocks ahead.
     _ragged: deque[Rejected] = field(default_factory=deque, init=False)
@@ -96,7 +102,7 @@ class Delimited:
         self._next = self.first
         ended = False
         for block in self._batches([str(place) for place in places]):
-            ended = bool(block.num_rows) and block.column(0)[-1].as_py() == _END
+            ended = bool(block.num_rows) and block.column(0)[-1].as_py() == self._end
             batch = block.slice(0, block.num_rows - 1) if ended else block
             numbers, ragged = self._number(batch.num_rows)
             yield Fields(numbers=numbers, columns=[batch.column(str(place)) for place in places], bad=ragged)
@@ -128,7 +134,7 @@ class Delimited:
             # Blank lines come as rows of nothing, so that rows keep their numbers.
             ignore_empty_lines=False,
         )
-        stream = _Ended(self.stream, self.delimiter.encode().join([_END] * len(self.header)) + b"\n")
+        stream = _Ended(self.stream, self.delimiter.encode().join([self._end] * len(self.header)) + b"\n")
         try:
             for block in pa.csv.open_csv(stream, read, parse, convert):
                 for start in range(0, block.num_rows, BATCH_ROWS):

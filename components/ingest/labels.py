@@ -10,6 +10,9 @@ from modelmill.text import clean
 MAX_CLASSES = 1000
 """More distinct labels than this are no classes but numbers or texts in the label column."""
 
+MAX_CHARS = 200
+"""A longer label is no class but a text in the label column, in characters."""
+
 # Enough for the distinct values of a score; a file repeats few labels many times.
 _REMEMBERED = 1 << 16
 
@@ -28,6 +31,8 @@ def labeller(rule: LabelRule | None) -> Callable[[object], Labelled]:
             return None, "missing_label", "empty or null"
         if rule is not None and rule.bins is not None:
             return _binned(rule, text)
+        if len(text) > MAX_CHARS:
+            return None, "unknown_label", f"{text[:40]!r}… has {len(text)} characters, {MAX_CHARS} are possible"
         if classes is not None and text not in classes:
             return None, "unknown_label", f"{text[:40]!r} is not among the {len(classes)} classes"
         return text, "", ""

@@ -58,11 +58,13 @@ def run(step: Step, settings: IngestSettings, sources: str, before: str = "") ->
         rows = sort_rows(step, settings, reading, hands)
     # All that may be wrong is found before the first byte goes into the store.
     checked = _check(settings, reading, rows, table)
-    datasets, ledgers = {}, {"corpus": reading.corpus, "labelled": reading.labelled}
+    writers, ledgers = {}, {"corpus": reading.corpus, "labelled": reading.labelled}
     if settings.corpus:
-        datasets["corpus"] = write_corpus(step, rows)
+        writers["corpus"] = write_corpus(step, rows)
     if settings.labelled:
-        datasets["labelled"] = write_labelled(step, rows, checked.labels, {} if table is None else table.meta)
+        writers["labelled"] = write_labelled(step, rows, checked.labels, {} if table is None else table.meta)
+    # Both or none: neither can be opened before the last shard of the other one is in the store.
+    datasets = {name: writer.commit() for name, writer in writers.items()}
     page = step.store.put_blob(render(facts(settings, reading, rows, datasets, table, checked.warnings)).encode())
     made = {
         "inputs": dict(pins),

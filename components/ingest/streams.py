@@ -51,9 +51,13 @@ def utf8(opened: Opened) -> io.BufferedReader:
     plain.read(len(mark))
     if encoding == "auto":
         encoding = _detected(opened, head)
-    if codecs.lookup(encoding).name == "utf-8":
-        return plain
-    return io.BufferedReader(_Recoded(plain, encoding), _BUFFER)
+    stream = plain
+    if codecs.lookup(encoding).name != "utf-8":
+        stream = io.BufferedReader(_Recoded(plain, encoding, opened.file.uri), _BUFFER)
+    head = stream.peek(_HEAD)[:_HEAD]
+    if b"\r" in head and b"\n" not in head:
+        stream = io.BufferedReader(_Newlines(stream), _BUFFER)
+    return stream
 
 
 def _detected(opened: Opened, head: bytes) -> str:
@@ -170,8 +174,10 @@ class _Unpacked(io.RawIOBase):
 class _Recoded(io.RawIOBase):
     """Text of another encoding as UTF-8."""
 
-    def __init__(self, inner: io.BufferedReader, encoding: str) -> None:
+    def __init__(self, inner: io.BufferedReader, encoding: str, uri: str) -> None:
         self._inner = inner
+        self._encoding = encoding
+        self._uri = uri
         codecs.register_error("modelmill.undecodable", _mark_undecodable)
         self._decoder = codecs.getincrementaldecoder(encoding)("modelmill.undecodable")
         self._ready = b""
@@ -185,11 +191,32 @@ class _Recoded(io.RawIOBase):
         while not self._ready and not self._ended:
             data = self._inner.read1(_BUFFER)
             self._ended = not data
-            self._ready = self._decoder.decode(data, final=self._ended).encode(errors="surrogatepass")
+            try:
+                self._ready = self._decoder.decode(data, final=self._ended).encode(errors="surrogatepass")
+            except UnicodeError as error:
+                # Not what single bytes raise, but a UTF-16 whose mark is missing, or a codec for the names of hosts.
+                said = f"{self._uri}: cannot be read as {self._encoding}: {error}; correct encoding"
+                raise UserError(said) from error
         count = min(len(view), len(self._ready))
         view[:count] = self._ready[:count]
         self._ready = self._ready[count:]
         return count
+
+
+class _Newlines(io.RawIOBase):
+    """Text whose lines end in carriage returns alone, as spreadsheets on a Mac still write them, with line feeds."""
+
+    def __init__(self, inner: io.BufferedReader) -> None:
+        self._inner = inner
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")
+        data = self._inner.read1(len(view))
+        view[: len(data)] = data.replace(b"\r", b"\n")
+        return len(data)
 
 
 def _mark_undecodable(error: UnicodeError) -> tuple[str, int]:

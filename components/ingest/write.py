@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from components.ingest.sort import Sorted
 from components.ingest.spill import id_words, leading, runs
 from components.ingest.splits import SPLITS
-from modelmill.dataset import Dataset, DatasetWriter
+from modelmill.dataset import DatasetWriter
 from modelmill.step import Step
 
 SHARD_ROWS = 1 << 16
@@ -23,8 +23,11 @@ _CORPUS_VALIDATION = (1 << 32) // 100
 Tables = Callable[[], Iterator[Any]]
 
 
-def write_corpus(step: Step, rows: Sorted) -> Dataset:
-    """Write the corpus: splits train and validation (1 %, one row at least), columns id and the payload's."""
+def write_corpus(step: Step, rows: Sorted) -> DatasetWriter:
+    """Write the corpus, all but its manifest.
+
+    Splits train and validation (1 %, one row at least), columns id and the payload's.
+    """
     bound = max(_CORPUS_VALIDATION, rows.smallest_draw + 1)
 
     def train() -> Iterator[Any]:
@@ -37,13 +40,14 @@ def write_corpus(step: Step, rows: Sorted) -> Dataset:
     writer = DatasetWriter(step.store, schema, {"kind": rows.payload.corpus_kind})
     _write_split(step, writer, "train", train, rows.payload.size)
     _write_split(step, writer, "validation", validation, rows.payload.size)
-    return writer.commit()
+    return writer
 
 
-def write_labelled(step: Step, rows: Sorted, labels: list[str], meta: Mapping[str, Any]) -> Dataset:
-    """Write the labelled rows: splits train, validation, test, columns id, the payload's, label (place in `labels`).
+def write_labelled(step: Step, rows: Sorted, labels: list[str], meta: Mapping[str, Any]) -> DatasetWriter:
+    """Write the labelled rows, all but their manifest.
 
-    Rows without a class have no label. `meta` is what else the columns mean.
+    Splits train, validation, test, columns id, the payload's, label (place in `labels`). Rows without a class
+    have no label. `meta` is what else the columns mean.
     """
     classes = rows.payload.classes
     label = [("label", pa.int32())] if classes else []
@@ -60,7 +64,7 @@ def write_labelled(step: Step, rows: Sorted, labels: list[str], meta: Mapping[st
                 yield chosen.set_column(chosen.schema.get_field_index("label"), "label", numbers)
 
         _write_split(step, writer, split, tables, rows.payload.size)
-    return writer.commit()
+    return writer
 
 
 def shard_bits(rows: int, size: int) -> int:

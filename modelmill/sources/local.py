@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import os
 from pathlib import Path
 
 from modelmill.errors import ModelmillError, UserError
@@ -41,7 +42,7 @@ def list_local(uri: str, base: Path | None) -> list[SourceFile]:
         raise unreadable(uri, error) from error
     files = []
     for each in found:
-        name = each.relative_to(root).as_posix()
+        name = _name(uri, each.relative_to(root))
         # A single file or a glob is named by where it lies, a folder's file by the folder's URI.
         own = uri if each == path else f"{_PACKAGE}{_inside(uri, each)}" if uri.startswith(_PACKAGE) else str(each)
         size, sha256 = known[each]
@@ -94,6 +95,17 @@ class LocalStream(RawStream):
         if not self.closed:
             self._file.close()
         super().close()
+
+
+def _name(uri: str, path: Path) -> str:
+    """Return the name of a file of a source; one that is no text has no place in a fingerprint, ledger or report."""
+    name = path.as_posix()
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        # The bytes as they stand there.
+        raise UserError(f"{uri}: the file name {os.fsencode(path)!r} is not UTF-8; rename the file") from error
+    return name
 
 
 def _path(uri: str, base: Path | None) -> Path:

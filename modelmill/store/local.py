@@ -8,10 +8,10 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from modelmill.disk import full, is_full
 from modelmill.errors import ModelmillError
 from modelmill.store.backend import NotFound
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS}
 
 
@@ -92,10 +92,8 @@ class LocalBackend:
             raise ModelmillError(f"{self.root}: {key}: {self._advice(error)}") from error
 
     def _advice(self, error: OSError) -> str:
-        if error.errno in _FULL:
-            there = next(folder for folder in (self.root, *self.root.parents) if folder.exists())
-            free = shutil.disk_usage(there).free
-            return f"the disk is full ({free:,} bytes free); make room or put MODELMILL_STORE elsewhere"
+        if is_full(error):
+            return f"{full(self.root)}; make room or put MODELMILL_STORE elsewhere"
         if error.errno in _NO_LINKS:
             return "its file system refuses hard links; put MODELMILL_STORE on another, or on S3"
         return f"{error.strerror or error}; check the folder's owner and mode, or put MODELMILL_STORE elsewhere"

@@ -1,8 +1,11 @@
 """Events: whole lines from several writers, read as they come."""
 
 import json
+import subprocess
 import threading
 from pathlib import Path
+
+import pytest
 
 from modelmill.events import EventReader, Events
 
@@ -54,3 +57,17 @@ def test_progress_is_thinned_but_its_first_and_last_line_always_come(tmp_path: P
 def test_without_a_file_nothing_is_written(tmp_path: Path) -> None:
     Events(step="ingest", path=None).emit("started", pid=1)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.system
+def test_a_full_disk_costs_events_and_not_the_work(small_disk: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = small_disk / "events.jsonl"
+    events = Events(step="ingest", path=path)
+    events.emit("started", pid=1)
+    # More than fits: its line is cut.
+    events.emit("figures", values="x" * (2 << 20))
+    events.emit("figures", values="lost")
+    assert "events.jsonl: event figures is lost: the disk is full (0 bytes free)" in caplog.text
+    subprocess.run(["mount", "-o", "remount,size=4m", str(small_disk)], check=True)
+    events.emit("done", exit_code=0)
+    assert [event["kind"] for event in EventReader(path).new()] == ["started", "done"]
