@@ -14,6 +14,7 @@ _UNSEEN = re.compile(
 # The zero-width joiners shape words of Arabic, Persian and Indic scripts and join emoji; beside Latin, Greek, Cyrillic
 # or Hebrew letters (all below U+0600), a space or each other (U+2000 to U+206F) they only make equal words unequal.
 _JOINERS = re.compile("(?<![\u0600-\u167f\u1681-\u1fff\u2070-\u2fff\u3001-\U0010ffff])[\u200c\u200d]+")
+_UNSEEN_ASCII = bytes([*range(0x09), *range(0x0E, 0x1C), 0x7F])
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _LINE_END = re.compile("\r\n|[\r\v\f\x85\u2028\u2029]")
 _SPACES = re.compile(r"[^\S\n]+")
@@ -51,6 +52,28 @@ def clean(text: str) -> str:
     return _normal(text.translate(_NO_MARKUP))
 
 
+def has_markup(text: str) -> bool:
+    """Return whether cleaning would take markup out of a text, or resolve entities in it."""
+    return ("<" in text or "&" in text) and html_to_text(text) != text
+
+
+def has_unseen(text: str) -> bool:
+    """Return whether cleaning would take unseen characters out of a text."""
+    if text.isascii():
+        return len(text.encode().translate(None, _UNSEEN_ASCII)) < len(text)
+    return _UNSEEN.search(text) is not None or (_has_joiner(text) and _JOINERS.search(text) is not None)
+
+
+def has_other_form(text: str) -> bool:
+    """Return whether cleaning would write letters of a text in another way: it is not in NFC, or no valid Unicode."""
+    return not unicodedata.is_normalized("NFC", text) or _SURROGATE.search(text) is not None
+
+
+def _has_joiner(text: str) -> bool:
+    # A hundred times as fast as a pattern.
+    return "\u200c" in text or "\u200d" in text
+
+
 def _is_plain(text: str) -> bool:
     """Return whether there is nothing to clean, by checks that run at the speed of C; most English texts pass."""
     if not text.isascii() or "<" in text or "&" in text or "  " in text or text[:1] in _EDGES or text[-1:] in _EDGES:
@@ -81,7 +104,7 @@ def _normal(text: str) -> str:
     text = _UNSEEN.sub("", text)
     if not text.isascii():
         text = _composed(_SURROGATE.sub("\ufffd", text))
-        if _JOINERS.search(text):
+        if _has_joiner(text):
             # What stood apart now stands side by side, and may compose.
             text = _composed(_JOINERS.sub("", text))
     text = _SPACES.sub(" ", _LINE_END.sub("\n", text))

@@ -37,15 +37,15 @@ def facts(settings: Ingest, reading: Reading, rows: Sorted, datasets: Mapping[st
         ),
         histograms=rows.watch.histograms(),
         balances=(Balance(name="label", counts=dict(balance)),) if balance else (),
-        samples=tuple(_samples(ledgers, datasets))[:_SAMPLES],
+        samples=(*_dropped(ledgers, datasets)[:_SAMPLES], *_changed(reading)[:_SAMPLES]),
         pictures=rows.watch.pictures(),
         clusters=rows.watch.clusters() if settings.near_duplicates.action != "off" else None,
         proof=rows.watch.proof(reading.corpus.dropped) if settings.labelled else None,
     )
 
 
-def _samples(ledgers: Mapping[str, Ledger], datasets: Mapping[str, Dataset]) -> list[Sample]:
-    """Return dropped rows as they were, some of each reason and file, each once, and rows that cleaning changed."""
+def _dropped(ledgers: Mapping[str, Ledger], datasets: Mapping[str, Dataset]) -> list[Sample]:
+    """Return dropped rows as they were, some of each reason and file, each once."""
     found = {
         (uri, row.row, reason): Sample(reason=reason, file=uri, row=row.row, before=row.text, detail=row.detail)
         for name in datasets
@@ -54,6 +54,15 @@ def _samples(ledgers: Mapping[str, Ledger], datasets: Mapping[str, Dataset]) -> 
         for row in samples
     }
     return list(found.values())
+
+
+def _changed(reading: Reading) -> list[Sample]:
+    """Return rows that cleaning has changed, some of each kind and file."""
+    return [
+        Sample(reason=kind, file=uri, row=row.row, before=row.before, after=row.after)
+        for (uri, kind), rows in reading.changed.items()
+        for row in rows
+    ]
 
 
 def _warnings(reading: Reading) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """What the step makes of texts as they come: encodings, packings, documents, personal data, languages."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,16 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
+from components.ingest.changed import MOST
+from components.ingest.read import list_sources, read_sources
 from components.ingest.run import IngestOutputs
+from components.ingest.settings import IngestSettings
+from components.ingest.workers import Here
 from modelmill.dataset import open_dataset, read_made
 from modelmill.errors import UserError
+from modelmill.sources import pin
 from modelmill.store import Store
-from tests.components.ingest.tools import csv_of, ingest, write
+from tests.components.ingest.tools import csv_of, ingest, make_step, write
 
 LINES = [f"This is line number {number} of a plain English text." for number in range(40)]
 
@@ -186,3 +192,32 @@ def test_documents_longer_than_the_recipe_allows_are_dropped_with_both_numbers(t
     assert [(row["reason"], row["detail"]) for row in samples] == [
         ("too_long", "1999 characters after cleaning, max_chars is 1000")
     ]
+
+
+def report(store: Store, made: dict[str, Any]) -> str:
+    return store.get_blob(made["report"]["sha256"]).decode()
+
+
+def test_rows_that_cleaning_changed_are_shown_before_and_after(tmp_path: Path) -> None:
+    lines = [*LINES, "A cafÃ© by the sea.", "A line with a <b>bold</b> word.", f"{SECRET} one"]
+    path = write(tmp_path / "a.txt", "\n".join(lines))
+    outputs, store = ingest(tmp_path / "run", **source(path))
+    page = report(store, read_made(store, outputs.made_corpus))
+    assert "<del>cafÃ©</del>" in page
+    assert "<ins>café</ins>" in page
+    assert all(kind in page for kind in ("<bdi>mojibake</bdi>", "<bdi>markup</bdi>", "<bdi>personal data</bdi>"))
+    assert "row 41" in page
+    assert "jane" not in page
+
+
+def test_of_many_changed_rows_some_of_each_file_are_kept(tmp_path: Path) -> None:
+    lines = [f"Line {number} of a <b>long</b> file" for number in range(57_344)]
+    for name, count in (("a.txt", len(lines)), ("b.txt", 2)):
+        write(tmp_path / "in" / name, "\n".join(lines[:count]))
+    recipe = {**source(tmp_path / "in"), "near_duplicates": {"action": "off"}}
+    settings = IngestSettings.model_validate({"task": "text-classification", **recipe})
+    step = make_step(tmp_path / "run")
+    reading = read_sources(step, settings, list_sources(settings, json.loads(pin(settings.uris))), Here())
+    assert [len(rows) for rows in reading.changed.values()] == [MOST, 2]
+    rows = next(iter(reading.changed.values()))
+    assert [row.row for row in rows] == sorted({row.row for row in rows})
