@@ -20,6 +20,8 @@ def facts(settings: Ingest, reading: Reading, rows: Sorted, datasets: Mapping[st
     balance: dict[str, dict[str, int]] = defaultdict(dict)
     for (split, label), count in sorted(rows.classes.items(), key=lambda one: (SPLITS.index(one[0][0]), one[0][1])):
         balance[split][label] = count
+    labels = Balance(name="label", counts=dict(balance)) if balance else None
+    languages = rows.watch.languages.balance(settings.language, ("corpus", *SPLITS))
     return Facts(
         warnings=_warnings(reading),
         datasets=tuple(
@@ -36,7 +38,7 @@ def facts(settings: Ingest, reading: Reading, rows: Sorted, datasets: Mapping[st
             Funnel.of(name, ledgers[name].read, dict(ledgers[name].dropped.most_common())) for name in datasets
         ),
         histograms=rows.watch.histograms(),
-        balances=(Balance(name="label", counts=dict(balance)),) if balance else (),
+        balances=tuple(each for each in (labels, languages) if each is not None),
         samples=(*_dropped(ledgers, datasets)[:_SAMPLES], *_changed(reading)[:_SAMPLES]),
         pictures=rows.watch.pictures(),
         clusters=rows.watch.clusters() if settings.near_duplicates.action != "off" else None,

@@ -12,7 +12,8 @@ import numpy.typing as npt
 import pyarrow.compute as pc
 
 from components.ingest.index import Index
-from components.ingest.payload import IMAGE, Payload
+from components.ingest.languages import Languages
+from components.ingest.payload import IMAGE, TEXT, Payload
 from components.ingest.report.facts import Cluster, Clusters, Histogram, Member, Picture, Pictures, Proof, data_uri
 from components.ingest.settle import KEPT, REASONS, Settled
 from components.ingest.splits import SPLITS
@@ -49,6 +50,7 @@ class Watch:
     _flags: Counter[str] = field(default_factory=Counter, init=False)
     _pictures: list[Picture] = field(default_factory=list, init=False)
     _kept_pictures: int = field(default=0, init=False)
+    languages: Languages = field(default_factory=Languages, init=False)
 
     def __post_init__(self) -> None:
         """Choose the clusters to be shown: the largest ones."""
@@ -68,6 +70,9 @@ class Watch:
             self._count(name, table.take(as_labelled["kept"][split == position]))
         rows = np.flatnonzero(np.isin(self.near_N[number], self._shown))
         self._note_members(table.take(rows), number[rows])
+        if self.payload is TEXT:
+            self._note_languages(table, "corpus", in_corpus["kept"], None)
+            self._note_languages(table, "labelled", as_labelled["kept"], split)
         if self.payload is IMAGE:
             self._note_pictures(table, as_labelled["kept"] if len(as_labelled["kept"]) else in_corpus["kept"])
 
@@ -123,6 +128,11 @@ class Watch:
             lengths = pc.utf8_length(kept["text"]).to_numpy()
         found = np.histogram(lengths, bins=_EDGES)[0]
         self._lengths[name] = self._lengths.get(name, np.zeros(len(_EDGES) - 1, dtype=np.int64)) + found
+
+    def _note_languages(self, table: Any, dataset: str, kept: Integers, split: Integers | None) -> None:
+        rows = kept[: self.languages.wanted(dataset)]
+        names = ["corpus"] * len(rows) if split is None else [SPLITS[each] for each in split[: len(rows)]]
+        self.languages.add(dataset, names, table["text"].take(rows).to_pylist())
 
     def _note_members(self, table: Any, number: Integers) -> None:
         columns = (table[name].to_pylist() for name in ("file", "row", self.payload.shown))

@@ -1,6 +1,7 @@
 """What the step makes of texts as they come: encodings, packings, documents, personal data, languages."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import zstandard
 
 from components.ingest.changed import MOST
+from components.ingest.languages import LOOKED_AT, Languages
 from components.ingest.read import list_sources, read_sources
 from components.ingest.run import IngestOutputs
 from components.ingest.settings import IngestSettings
@@ -221,3 +223,55 @@ def test_of_many_changed_rows_some_of_each_file_are_kept(tmp_path: Path) -> None
     assert [len(rows) for rows in reading.changed.values()] == [MOST, 2]
     rows = next(iter(reading.changed.values()))
     assert [row.row for row in rows] == sorted({row.row for row in rows})
+
+
+def language_rows(page: str) -> dict[str, list[int]]:
+    """Return the counts of each language as the page shows them, split by split."""
+    table = page[page.index('aria-label="language by split"') :].partition("</table>")[0]
+    rows = re.findall(r'<th scope="row"><bdi>(.*?)</bdi></th>(.*?)</tr>', table, re.DOTALL)
+    return {code: [int(count) for count in re.findall(r'">([0-9]+)', cells)] for code, cells in rows}
+
+
+def test_the_report_says_which_languages_the_kept_texts_are_in_and_how_many_were_looked_at(tmp_path: Path) -> None:
+    german = [f"Dies ist ein ganz gewöhnlicher deutscher Satz über das Wetter in den Bergen {n}." for n in range(10)]
+    path = write(tmp_path / "a.txt", "\n".join([*LINES, *german, "12345"]))
+    rows = write(tmp_path / "a.csv", csv_of([(f"{line} Oh.", "xy"[number % 2]) for number, line in enumerate(LINES)]))
+    recipe = {
+        **source(path),
+        "labelled": [{"uri": str(rows)}],
+        "split": {"train": 0.5, "validation": 0.25, "test": 0.25},
+    }
+    outputs, store = ingest(tmp_path / "run", **recipe, near_duplicates={"action": "off"})
+    page = report(store, read_made(store, outputs.made_corpus))
+    dataset = open_dataset(store, outputs.labelled)
+    english = [dataset.rows(split) for split in ("train", "validation", "test") if dataset.rows(split)]
+    assert language_rows(page) == {
+        "en": [40, *english],
+        "de": [10, *[0] * len(english)],
+        "unknown": [1, *[0] * len(english)],
+    }
+    assert "51 of corpus and 40 of labelled" in page
+
+
+def test_languages_are_told_by_the_rows_with_the_smallest_ids_wherever_they_stand(tmp_path: Path) -> None:
+    lines = [f"{line} It is said {number} times." for number in range(20) for line in LINES]
+    found = []
+    for name, order in (("one", lines), ("other", lines[::-1])):
+        path = write(tmp_path / name / "a.txt", "\n".join(order))
+        outputs, store = ingest(tmp_path / name / "run", **source(path), near_duplicates={"action": "off"})
+        page = report(store, read_made(store, outputs.made_corpus))
+        assert f"{LOOKED_AT} of corpus." in page
+        found.append(language_rows(page))
+    assert found[0] == found[1]
+    assert sum(count for counts in found[0].values() for count in counts) == LOOKED_AT
+
+
+def test_of_many_languages_the_rare_ones_are_put_together() -> None:
+    letters = ["ஒன்று", "ένα", "ერთი", "מילה", "한국어", "อันนี้", "մեկ", "一个", "ひとつです"]
+    found = Languages()
+    found.add("corpus", ["corpus"] * 19, [*letters, *letters, "12345"])
+    balance = found.balance(None, ["corpus", "train"])
+    assert balance is not None
+    assert list(balance.counts) == ["corpus"]
+    assert list(balance.counts["corpus"].values()) == [2, 2, 2, 2, 2, 2, 2, 2, 2, 1]
+    assert list(balance.counts["corpus"])[-2:] == ["others", "unknown"]
