@@ -15,6 +15,7 @@ from components.ingest.languages import LOOKED_AT, Languages
 from components.ingest.read import list_sources, read_sources
 from components.ingest.run import IngestOutputs
 from components.ingest.settings import IngestSettings
+from components.ingest.text.language import Language
 from components.ingest.workers import Here
 from modelmill.dataset import open_dataset, read_made
 from modelmill.errors import UserError
@@ -235,22 +236,23 @@ def language_rows(page: str) -> dict[str, list[int]]:
 def test_the_report_says_which_languages_the_kept_texts_are_in_and_how_many_were_looked_at(tmp_path: Path) -> None:
     german = [f"Dies ist ein ganz gewöhnlicher deutscher Satz über das Wetter in den Bergen {n}." for n in range(10)]
     path = write(tmp_path / "a.txt", "\n".join([*LINES, *german, "12345"]))
-    rows = write(tmp_path / "a.csv", csv_of([(f"{line} Oh.", "xy"[number % 2]) for number, line in enumerate(LINES)]))
+    both = [f"{line} Oh." for line in (*LINES, *german)]
+    rows = write(tmp_path / "a.csv", csv_of([(line, "xy"[number % 2]) for number, line in enumerate(both)]))
     recipe = {
         **source(path),
         "labelled": [{"uri": str(rows)}],
         "split": {"train": 0.5, "validation": 0.25, "test": 0.25},
     }
-    outputs, store = ingest(tmp_path / "run", **recipe, near_duplicates={"action": "off"})
+    outputs, store = ingest(tmp_path / "run", **recipe, decontaminate=None, near_duplicates={"action": "off"})
     page = report(store, read_made(store, outputs.made_corpus))
     dataset = open_dataset(store, outputs.labelled)
-    english = [dataset.rows(split) for split in ("train", "validation", "test") if dataset.rows(split)]
+    texts = [dataset.table(split)["text"].to_pylist() for split in ("train", "validation", "test")]
     assert language_rows(page) == {
-        "en": [40, *english],
-        "de": [10, *[0] * len(english)],
-        "unknown": [1, *[0] * len(english)],
+        "en": [40, *(sum(text.startswith("This") for text in each) for each in texts)],
+        "de": [10, *(sum(text.startswith("Dies") for text in each) for each in texts)],
+        "unknown": [1, 0, 0, 0],
     }
-    assert "51 of corpus and 40 of labelled" in page
+    assert "51 of corpus and 50 of labelled" in page
 
 
 def test_languages_are_told_by_the_rows_with_the_smallest_ids_wherever_they_stand(tmp_path: Path) -> None:
@@ -275,3 +277,12 @@ def test_of_many_languages_the_rare_ones_are_put_together() -> None:
     assert list(balance.counts) == ["corpus"]
     assert list(balance.counts["corpus"].values()) == [2, 2, 2, 2, 2, 2, 2, 2, 2, 1]
     assert list(balance.counts["corpus"])[-2:] == ["others", "unknown"]
+
+
+def test_what_is_told_with_too_little_confidence_is_unknown() -> None:
+    found = Languages()
+    found.add("corpus", ["corpus"] * 2, [LINES[0], "This is about the город Москва, isn't it?"])
+    for least, counts in ((0.0, {"en": 2}), (0.9, {"en": 1, "unknown": 1})):
+        balance = found.balance(Language(keep=["en"], min_confidence=least), ["corpus"])
+        assert balance is not None
+        assert balance.counts == {"corpus": counts}
