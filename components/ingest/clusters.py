@@ -36,7 +36,8 @@ class Clusters:
 
     def link_equal(self, key_M: Hashes, row_M: Integers) -> None:
         """Put all rows that have the same key into one cluster."""
-        order = np.argsort(key_M, kind="stable")
+        # In any order among equal ones: they become one cluster all the same.
+        order = np.argsort(key_M)
         key_M, row_M = key_M[order], row_M[order]
         same = np.flatnonzero(key_M[1:] == key_M[:-1])
         self.link(row_M[same], row_M[same + 1])

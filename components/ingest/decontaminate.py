@@ -40,8 +40,9 @@ def contaminated(texts: Sequence[str], grams: Grams) -> Booleans:
     """Return which texts hold a held-out run."""
     words = Words.of(texts)
     found_N = np.zeros(len(texts), dtype=np.bool_)
-    for count, held_out in grams.items():
-        hashes, first = words.grams(count)
+    counts = sorted(grams)
+    for count, (hashes, first) in zip(counts, words.grams_of(counts), strict=True):
+        held_out = grams[count]
         place = np.minimum(np.searchsorted(held_out, hashes), len(held_out) - 1)
         found_N[words.text_W[first[held_out[place] == hashes]]] = True
     return found_N

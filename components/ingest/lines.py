@@ -2,10 +2,10 @@
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
-from components.ingest.rows import Opened, Rows, Sorter, decoded
+from components.ingest.rows import BATCH_CHARS, BATCH_ROWS, Opened, Rows, Sorter, decoded
 from components.ingest.streams import utf8
 from components.ingest.text.html import main_text
 from modelmill.sources import nearest
@@ -22,6 +22,11 @@ def read_text(opened: Opened) -> Iterator[Rows]:
         ModelmillError: the file was changed while it was read.
     """
     sorter = Sorter()
+    if opened.source.document == "line":
+        for first, lines in _numbered(opened):
+            sorter.add_all(range(first, first + len(lines)), lines)
+            yield sorter.rows()
+        return
     for number, text in _documents(opened):
         sorter.add(number, text)
         yield from sorter.batches()
@@ -118,11 +123,32 @@ def _missing(value: dict[str, Any], key: str) -> str:
 
 def _lines(opened: Opened) -> Iterator[tuple[int, str | bytes]]:
     """Yield numbered lines without their ends, as bytes where they are not UTF-8."""
+    for first, lines in _numbered(opened):
+        yield from enumerate(lines, first)
+
+
+def _numbered(opened: Opened) -> Iterator[tuple[int, Sequence[str | bytes]]]:
+    """Yield lines some thousands at a time, with the number of the first one."""
     stream: io.BufferedReader = utf8(opened)
-    number = 0
+    number = size = 0
+    held: list[bytes] = []
     while line := stream.readline(_LINE_BYTES):
         number += 1
         if len(line) == _LINE_BYTES and not line.endswith(b"\n"):
             raise opened.broken(f"line {number} is longer than {_LINE_BYTES} bytes; is the format right?", number - 1)
         if number > opened.source.skip_rows:
-            yield number, decoded((line.rstrip(b"\r\n"),))[0] or ""
+            held.append(line.rstrip(b"\r\n"))
+            size += len(line)
+            if len(held) == BATCH_ROWS or size >= BATCH_CHARS:
+                yield number - len(held) + 1, _decoded(held)
+                held, size = [], 0
+    if held:
+        yield number - len(held) + 1, _decoded(held)
+
+
+def _decoded(lines: list[bytes]) -> Sequence[str | bytes]:
+    try:
+        # All at once; most files have nothing wrong.
+        return b"\n".join(lines).decode().split("\n")
+    except UnicodeDecodeError:
+        return [line or "" for line in decoded(lines)]

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from components.ingest.changed import MOST, Changed
 from components.ingest.clusters import Meetings
 from components.ingest.feed import feed
 from components.ingest.images import faults
@@ -43,6 +44,8 @@ class Reading:
     """A labelled row whose text goes into the corpus is counted in both ledgers."""
     most_rows: dict[int, int] = field(default_factory=dict)
     """How many rows of a source are kept at most, by its number, where its settings say so."""
+    changed: dict[tuple[str, str], list[Changed]] = field(default_factory=dict)
+    """Rows that cleaning has changed, by file and kind of change: some of each."""
 
 
 def list_sources(settings: IngestSettings, pins: Mapping[str, str]) -> list[Listed]:
@@ -130,6 +133,9 @@ class _SourceReader:
         _enter(self._files(uri)[0], worked.unlabelled)
         reading.masked.update(worked.masked)
         reading.noted.update(worked.noted)
+        for row in worked.changed:
+            rows = reading.changed.setdefault((uri, row.kind), [])
+            rows += [row] * (len(rows) < MOST)
         if not len(worked.numbers):
             return
         numbers = reading.index.add(

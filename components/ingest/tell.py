@@ -29,6 +29,8 @@ def facts(
     balance: dict[str, dict[str, int]] = defaultdict(dict)
     for (split, label), count in sorted(rows.classes.items(), key=lambda one: (SPLITS.index(one[0][0]), one[0][1])):
         balance[split][label] = count
+    labels = Balance(name="label", counts=dict(balance)) if balance and rows.payload.classes else None
+    languages = rows.watch.languages.balance(settings.language, ("corpus", *SPLITS))
     return Facts(
         warnings=(*_warnings(reading), *warnings),
         datasets=tuple(
@@ -45,8 +47,8 @@ def facts(
             Funnel.of(name, ledgers[name].read, dict(ledgers[name].dropped.most_common())) for name in datasets
         ),
         histograms=rows.watch.histograms(),
-        balances=(Balance(name="label", counts=dict(balance)),) if balance and rows.payload.classes else (),
-        samples=tuple(_samples(ledgers, datasets))[:_SAMPLES],
+        balances=tuple(each for each in (labels, languages) if each is not None),
+        samples=(*_dropped(ledgers, datasets)[:_SAMPLES], *_changed(reading)[:_SAMPLES]),
         pictures=rows.watch.pictures(),
         columns=() if table is None else tuple(_columns(table)),
         drift=() if table is None else tuple(finding.text for finding in table.moved),
@@ -55,8 +57,8 @@ def facts(
     )
 
 
-def _samples(ledgers: Mapping[str, Ledger], datasets: Mapping[str, Dataset]) -> list[Sample]:
-    """Return dropped rows as they were, some of each reason and file, each once, and rows that cleaning changed."""
+def _dropped(ledgers: Mapping[str, Ledger], datasets: Mapping[str, Dataset]) -> list[Sample]:
+    """Return dropped rows as they were, some of each reason and file, each once."""
     found = {
         (uri, row.row, reason): Sample(reason=reason, file=uri, row=row.row, before=row.text, detail=row.detail)
         for name in datasets
@@ -90,6 +92,15 @@ def _columns(table: PreparedTable) -> Iterator[ColumnFacts]:
             top=tuple(counts[:_TOP]),
             warnings=(*constant, *moved[name]),
         )
+
+
+def _changed(reading: Reading) -> list[Sample]:
+    """Return rows that cleaning has changed, some of each kind and file."""
+    return [
+        Sample(reason=kind, file=uri, row=row.row, before=row.before, after=row.after)
+        for (uri, kind), rows in reading.changed.items()
+        for row in rows
+    ]
 
 
 def _warnings(reading: Reading) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from components.ingest.index import Index
+from components.ingest.languages import Languages
 from components.ingest.payload import Payload
 from components.ingest.report.facts import Cluster, Clusters, Histogram, Member, Picture, Pictures, Proof, data_uri
 from components.ingest.settle import KEPT, REASONS, Settled
@@ -47,6 +48,7 @@ class Watch:
     _flags: Counter[str] = field(default_factory=Counter, init=False)
     _pictures: list[Picture] = field(default_factory=list, init=False)
     _kept_pictures: int = field(default=0, init=False)
+    languages: Languages = field(default_factory=Languages, init=False)
 
     def __post_init__(self) -> None:
         """Choose the clusters to be shown: the largest ones."""
@@ -66,6 +68,9 @@ class Watch:
             self._count(name, table.take(as_labelled["kept"][split == position]))
         rows = np.flatnonzero(np.isin(self.near_N[number], self._shown))
         self._note_members(table.take(rows), number[rows])
+        if self.payload.kind == "text":
+            self._note_languages(table, "corpus", in_corpus["kept"], None)
+            self._note_languages(table, "labelled", as_labelled["kept"], split)
         if self.payload.kind == "image":
             self._note_pictures(table, as_labelled["kept"] if len(as_labelled["kept"]) else in_corpus["kept"])
 
@@ -121,6 +126,11 @@ class Watch:
             return
         found = np.histogram(measure.of(kept), bins=measure.edges)[0]
         self._lengths[name] = self._lengths.get(name, np.zeros(len(found), dtype=np.int64)) + found
+
+    def _note_languages(self, table: Any, dataset: str, kept: Integers, split: Integers | None) -> None:
+        rows = kept[: self.languages.wanted(dataset)]
+        names = ["corpus"] * len(rows) if split is None else [SPLITS[each] for each in split[: len(rows)]]
+        self.languages.add(dataset, names, table["text"].take(rows).to_pylist())
 
     def _note_members(self, table: Any, number: Integers) -> None:
         columns = (table["file"].to_pylist(), table["row"].to_pylist(), self.payload.show(table))

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from components.ingest.changed import Changed, changes
 from components.ingest.labels import label_text, labeller
 from components.ingest.payload import TEXT
 from components.ingest.settings import LabelRule
@@ -115,6 +116,8 @@ class Worked:
     dropped: Dropped
     unlabelled: Dropped
     """Rows without a usable label: lost as labelled rows, and still texts."""
+    changed: list[Changed] = field(default_factory=list)
+    """Some of the rows that cleaning has changed."""
 
 
 def content_id(text: str) -> bytes:
@@ -146,7 +149,8 @@ def seconds(time: Any) -> float:
 def work(order: Order, batch: Batch) -> Worked:
     """Clean, judge and hash the texts of a batch."""
     dropped, unlabelled = Dropped(personal=order.personal), Dropped(personal=order.personal)
-    kept, masked = _masked(order, _cleaned(order, batch, dropped), dropped)
+    marks: dict[str, set[int]] = {}
+    kept, masked = _masked(order, _cleaned(order, batch, dropped, marks), dropped, marks)
     kept = _spoken(order, kept, dropped)
     good = np.arange(len(kept.texts))
     keys_MB, having_M = np.zeros((0, 0), dtype=np.uint64), np.zeros(0, dtype=np.int64)
@@ -172,19 +176,29 @@ def work(order: Order, batch: Batch) -> Worked:
         noted=Counter(),
         dropped=dropped,
         unlabelled=unlabelled,
+        changed=changes(
+            dict(zip(batch.numbers, batch.texts, strict=True)),
+            zip(kept.numbers, kept.texts, strict=True),
+            marks=marks,
+            personal=order.personal,
+        ),
     )
 
 
-def _cleaned(order: Order, batch: Batch, dropped: Dropped) -> Batch:
+def _cleaned(order: Order, batch: Batch, dropped: Dropped, marks: dict[str, set[int]]) -> Batch:
+    """Return the clean texts that are not too short or long; `marks` takes the rows that underwent a kind of change."""
     good = []
     # What is far too long is not cleaned first to find that out.
     endless = {place for place, raw in enumerate(batch.texts) if len(raw) > _RAW_LIMIT * order.max_chars}
     raw_texts: Sequence[str] = ["" if place in endless else raw for place, raw in enumerate(batch.texts)]
     if order.repair:
-        raw_texts = repair(raw_texts)[0]
+        raw_texts, repaired_N = repair(raw_texts)
+        marks["mojibake"] = {batch.numbers[place] for place in np.flatnonzero(repaired_N).tolist()}
     cleaned = [clean(text) for text in raw_texts]
     if order.quality is not None and order.quality.c4 is not None:
-        cleaned = without_bad_lines(cleaned, order.quality.c4)
+        whole, cleaned = cleaned, without_bad_lines(cleaned, order.quality.c4)
+        rows = zip(batch.numbers, whole, cleaned, strict=True)
+        marks["bad_lines"] = {number for number, one, other in rows if one is not other}
     for place, (number, raw, text) in enumerate(zip(batch.numbers, batch.texts, cleaned, strict=True)):
         if place in endless:
             said = f"{len(raw)} characters as it stands there, max_chars is {order.max_chars}"
@@ -198,11 +212,12 @@ def _cleaned(order: Order, batch: Batch, dropped: Dropped) -> Batch:
     return _chosen(replace(batch, texts=cleaned), good)
 
 
-def _masked(order: Order, batch: Batch, dropped: Dropped) -> tuple[Batch, Counter[str]]:
+def _masked(order: Order, batch: Batch, dropped: Dropped, marks: dict[str, set[int]]) -> tuple[Batch, Counter[str]]:
     """Return the batch without personal data, and how much there was of each kind."""
     if order.personal.action == "keep":
         return batch, Counter()
     found = mask(batch.texts, order.personal)
+    marks["personal_data"] = {batch.numbers[place] for place in np.flatnonzero(found.hit).tolist()}
     masked = replace(batch, texts=found.texts)
     if order.personal.action == "drop":
         for place in np.flatnonzero(found.hit).tolist():

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.ingest.sort import Sorted
 from components.ingest.spill import id_words, leading, runs
 from components.ingest.splits import SPLITS
+from components.ingest.work import ID_BYTES
 from modelmill.dataset import DatasetWriter
 from modelmill.step import Step
 
@@ -82,11 +84,19 @@ def _write_split(step: Step, writer: DatasetWriter, split: str, tables: Tables, 
     done = 0
     for shard in _cut(tables(), shard_bits(rows, size)):
         step.check_stop()
-        ids = pa.array([each.hex() for each in shard["id"].to_pylist()], pa.string())
+        ids = _hexadecimal(shard["id"])
         columns = [ids if name == "id" else shard[name] for name in writer.schema.names]
         writer.add(split, pa.table(columns, names=writer.schema.names).cast(writer.schema))
         done += shard.num_rows
         step.progress(f"writing {split}", done, rows, "rows")
+
+
+def _hexadecimal(ids: Any) -> Any:
+    """Return a column of ids as text."""
+    column = ids.combine_chunks()
+    digits = column.buffers()[1][ID_BYTES * column.offset :][: ID_BYTES * len(column)].to_pybytes().hex().encode()
+    offsets = np.arange(0, len(digits) + 1, 2 * ID_BYTES, dtype=np.int32)
+    return pa.Array.from_buffers(pa.string(), len(ids), [None, pa.py_buffer(offsets), pa.py_buffer(digits)])
 
 
 def _cut(tables: Iterator[Any], bits: int) -> Iterator[Any]:

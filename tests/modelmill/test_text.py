@@ -34,6 +34,25 @@ def test_cleaning_a_clean_text_changes_nothing(text: str) -> None:
     assert clean(cleaned) == cleaned
 
 
+SPACED = st.lists(
+    st.sampled_from([*"a \t\n\r’é", "\r\n", " \n", "e\u0301", "’" * 31, "\u0301" * 40, "&lt;"]), max_size=16
+)
+
+
+@settings(deadline=None)
+@given(st.one_of(TEXTS, SPACED.map("".join)))
+@example("a" * 20 + "\u0301\u0323" * 16)
+@example("a" + "\n" * 40 + "b" + " " * 40 + "c")
+def test_texts_that_are_easily_cleaned_are_cleaned_as_all_others(text: str) -> None:
+    # An unseen character leads to the patterns, without it a text may go the short way.
+    assert clean(text) == clean(text + "\u200b")
+
+
+def test_a_flood_of_marks_is_cut_wherever_it_stands() -> None:
+    for place in range(64):
+        assert clean("b" * place + "7" + "\u0330" * 31 + " end") == "b" * place + "7" + "\u0330" * 30 + " end"
+
+
 @settings(deadline=None)
 @given(TEXTS)
 def test_a_clean_text_is_utf8_in_nfc_without_needless_space(text: str) -> None:

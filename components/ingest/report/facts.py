@@ -123,6 +123,8 @@ class Balance(Part):
     name: str
     counts: Mapping[str, Mapping[str, int]]
     """Rows by split and value; few values are shown in the order of the first split, many by their rows."""
+    note: str = ""
+    """What must be known of the figures, such as how many rows were looked at."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -56,6 +56,7 @@ class Balanced:
     values: Excerpt[Value]
     more_rows: int
     """Rows of the values that are not shown."""
+    note: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,6 +160,7 @@ def _balanced(balance: Balance) -> Balanced:
         splits=tuple((split, sum(each.values())) for split, each in splits),
         values=Excerpt(tuple(values), max(0, len(names) - _VALUES)),
         more_rows=sum(totals[name] for name in names[_VALUES:]),
+        note=balance.note,
     )
 
 

@@ -41,7 +41,7 @@ def _runs(words: Words, length: int) -> tuple[Hashes, npt.NDArray[np.int64], npt
     text = words.text_W[place]
     short = np.flatnonzero((words.words_N > 0) & (words.words_N < length))
     if len(short):
-        whole = np.array([_whole(words, int(number)) for number in short], dtype=np.uint64)
+        whole = _whole(words, short)
         order = np.argsort(np.concatenate([text, short]), kind="stable")
         text = np.concatenate([text, short])[order]
         hashes = np.concatenate([hashes, whole])[order]
@@ -49,12 +49,15 @@ def _runs(words: Words, length: int) -> tuple[Hashes, npt.NDArray[np.int64], npt
     return hashes, first, having
 
 
-def _whole(words: Words, number: int) -> np.uint64:
-    first = int(words.first_N[number])
-    own = words.hash_W[first : first + int(words.words_N[number])]
+def _whole(words: Words, texts: npt.NDArray[np.int64]) -> Hashes:
+    """Return a hash of all words of each text that has any."""
+    count = words.words_N[texts]
+    first = np.cumsum(count) - count
+    place = np.arange(int(count.sum())) - np.repeat(first, count)
+    own = words.hash_W[np.repeat(words.first_N[texts], count) + place]
     # Each word's place goes in, so that the same words in another order differ.
-    places: Hashes = np.arange(1, len(own) + 1, dtype=np.uint64)
-    return np.uint64(np.bitwise_xor.reduce(mix(own + places)))
+    hashes: Hashes = np.bitwise_xor.reduceat(mix(own + (place + 1).astype(np.uint64)), first)
+    return hashes
 
 
 def _signatures(hashes: Hashes, first_M: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.uint32]:

@@ -5,7 +5,7 @@ that merely looks like one may be. What was found is counted by kind and never k
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -64,7 +64,7 @@ class Masked:
     """Which texts held something."""
 
 
-def mask(texts: Sequence[str], settings: Personal) -> Masked:
+def mask(texts: Sequence[str], settings: Personal, instead: Mapping[Kind, str] = PLACEHOLDERS) -> Masked:
     """Return a batch with personal data replaced by placeholders; to drop the rows that are hit is the caller's part.
 
     Takes time linear in the characters, whatever they are.
@@ -78,7 +78,7 @@ def mask(texts: Sequence[str], settings: Personal) -> Masked:
     hit = np.zeros(len(masked), dtype=np.bool_)
     if settings.action != "keep":
         for row, finds in _finds(texts, candidates(texts), frozenset(settings.kinds)).items():
-            masked[row] = _replaced(texts[row], finds)
+            masked[row] = _replaced(texts[row], finds, instead)
             counts.update(kind for _, _, kind in finds)
             hit[row] = True
     return Masked(texts=masked, counts=counts, hit=hit)
@@ -125,10 +125,10 @@ def _apart(finds: list[Find]) -> list[Find]:
     return apart
 
 
-def _replaced(text: str, finds: list[Find]) -> str:
+def _replaced(text: str, finds: list[Find], instead: Mapping[Kind, str]) -> str:
     pieces = []
     position = 0
     for start, stop, kind in finds:
-        pieces += [text[position:start], PLACEHOLDERS[kind]]
+        pieces += [text[position:start], instead[kind]]
         position = stop
     return "".join([*pieces, text[position:]])

@@ -9,7 +9,8 @@ All the work is done on arrays of code points; nothing is done text by text or w
 # N texts, C characters of a batch, W words, L lines
 
 import unicodedata
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -54,9 +55,9 @@ _POWERS = 1 << 12
 def _classes() -> Bytes:
     """What each code point is [0x110000]."""
     kinds = np.zeros(_POINTS, dtype=np.uint8)
-    by_category = {"L": LETTER, "M": LETTER, "N": DIGIT, "Z": SPACE}
-    for point in range(_LAST_LETTER):
-        kinds[point] = by_category.get(unicodedata.category(chr(point))[0], OTHER)
+    by_category = defaultdict(lambda: OTHER, {"L": LETTER, "M": LETTER, "N": DIGIT, "Z": SPACE})
+    categories = map(unicodedata.category, map(chr, range(_LAST_LETTER)))
+    kinds[:_LAST_LETTER] = np.fromiter((by_category[category[0]] for category in categories), np.uint8, _LAST_LETTER)
     for first, last in _UNSPACED:
         part = kinds[first : last + 1]
         part[part == LETTER] = UNSPACED
@@ -69,10 +70,10 @@ def _classes() -> Bytes:
 def _lowered() -> Hashes:
     """A random number for each code point [0x110000], the same for a letter in upper and in lower case."""
     points = np.arange(_POINTS, dtype=np.uint64)
-    for point in range(_LAST_LETTER):
-        lower = chr(point).lower()
-        if len(lower) == 1:
-            points[point] = ord(lower)
+    characters = list(map(chr, range(_LAST_LETTER)))
+    for character, lower in zip(characters, map(str.lower, characters), strict=True):
+        if character != lower and len(lower) == 1:
+            points[ord(character)] = ord(lower)
     return mix(points + np.uint64(1))
 
 
@@ -139,12 +140,13 @@ class Words:
     @cached_property
     def text_W(self) -> Integers:
         """The text that each word stands in."""
-        return self.text_at(self.start_W)
+        return np.repeat(np.arange(len(self.words_N)), self.words_N)
 
     @cached_property
     def words_N(self) -> Integers:
         """Words of each text."""
-        return self.per_text(self.text_W)
+        # There are many words to a text: to look for the texts among the words takes less than the other way round.
+        return np.diff(np.searchsorted(self.start_W, self.begin_N), append=len(self.start_W))
 
     @cached_property
     def first_N(self) -> Integers:
@@ -166,12 +168,20 @@ class Words:
 
     def grams(self, count: int) -> tuple[Hashes, Integers]:
         """Return a hash of each run of so many words of one text, and the number of its first word."""
-        total = max(len(self.hash_W) - count + 1, 0)
-        hashes = self.hash_W[:total].copy()
-        for step in range(1, count):
-            hashes = hashes * _CHAIN + self.hash_W[step : total + step]
-        whole = np.flatnonzero(self.text_W[:total] == self.text_W[count - 1 : total + count - 1])
-        return mix(hashes[whole]), whole
+        (found,) = self.grams_of([count])
+        return found
+
+    def grams_of(self, counts: Sequence[int]) -> Iterator[tuple[Hashes, Integers]]:
+        """Yield the same for several lengths, ascending: each goes on from the one before."""
+        hashes, done = self.hash_W, 1
+        for count in counts:
+            total = max(len(self.hash_W) - count + 1, 0)
+            hashes = hashes[:total]
+            for step in range(done, count):
+                hashes = hashes * _CHAIN + self.hash_W[step : total + step]
+            done = count
+            whole = np.flatnonzero(self.text_W[:total] == self.text_W[count - 1 : total + count - 1])
+            yield mix(hashes[whole]), whole
 
     def grams_at(self, places: Integers, count: int) -> Hashes:
         """Return the hashes of the runs of so many words that begin at some words."""

@@ -1,5 +1,7 @@
 """What the step makes of texts as they come: encodings, packings, documents, personal data, languages."""
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +10,18 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
+from components.ingest.changed import MOST
+from components.ingest.languages import LOOKED_AT, Languages
+from components.ingest.read import list_sources, read_sources
 from components.ingest.run import IngestOutputs
+from components.ingest.settings import IngestSettings
+from components.ingest.text.language import Language
+from components.ingest.workers import Here
 from modelmill.dataset import open_dataset, read_made
 from modelmill.errors import UserError
+from modelmill.sources import pin
 from modelmill.store import Store
-from tests.components.ingest.tools import csv_of, ingest, write
+from tests.components.ingest.tools import csv_of, ingest, make_step, write
 
 LINES = [f"This is line number {number} of a plain English text." for number in range(40)]
 
@@ -186,3 +195,94 @@ def test_documents_longer_than_the_recipe_allows_are_dropped_with_both_numbers(t
     assert [(row["reason"], row["detail"]) for row in samples] == [
         ("too_long", "1999 characters after cleaning, max_chars is 1000")
     ]
+
+
+def report(store: Store, made: dict[str, Any]) -> str:
+    return store.get_blob(made["report"]["sha256"]).decode()
+
+
+def test_rows_that_cleaning_changed_are_shown_before_and_after(tmp_path: Path) -> None:
+    lines = [*LINES, "A cafÃ© by the sea.", "A line with a <b>bold</b> word.", f"{SECRET} one"]
+    path = write(tmp_path / "a.txt", "\n".join(lines))
+    outputs, store = ingest(tmp_path / "run", **source(path))
+    page = report(store, read_made(store, outputs.made_corpus))
+    assert "<del>cafÃ©</del>" in page
+    assert "<ins>café</ins>" in page
+    assert all(kind in page for kind in ("<bdi>mojibake</bdi>", "<bdi>markup</bdi>", "<bdi>personal data</bdi>"))
+    assert "row 41" in page
+    assert "jane" not in page
+
+
+def test_of_many_changed_rows_some_of_each_file_are_kept(tmp_path: Path) -> None:
+    lines = [f"Line {number} of a <b>long</b> file" for number in range(57_344)]
+    for name, count in (("a.txt", len(lines)), ("b.txt", 2)):
+        write(tmp_path / "in" / name, "\n".join(lines[:count]))
+    recipe = {**source(tmp_path / "in"), "near_duplicates": {"action": "off"}}
+    settings = IngestSettings.model_validate({"task": "text-classification", **recipe})
+    step = make_step(tmp_path / "run")
+    reading = read_sources(step, settings, list_sources(settings, json.loads(pin(settings.uris))), Here(), None)
+    assert [len(rows) for rows in reading.changed.values()] == [MOST, 2]
+    rows = next(iter(reading.changed.values()))
+    assert [row.row for row in rows] == sorted({row.row for row in rows})
+
+
+def language_rows(page: str) -> dict[str, list[int]]:
+    """Return the counts of each language as the page shows them, split by split."""
+    table = page[page.index('aria-label="language by split"') :].partition("</table>")[0]
+    rows = re.findall(r'<th scope="row"><bdi>(.*?)</bdi></th>(.*?)</tr>', table, re.DOTALL)
+    return {code: [int(count) for count in re.findall(r'">([0-9]+)', cells)] for code, cells in rows}
+
+
+def test_the_report_says_which_languages_the_kept_texts_are_in_and_how_many_were_looked_at(tmp_path: Path) -> None:
+    german = [f"Dies ist ein ganz gewöhnlicher deutscher Satz über das Wetter in den Bergen {n}." for n in range(10)]
+    path = write(tmp_path / "a.txt", "\n".join([*LINES, *german, "12345"]))
+    both = [f"{line} Oh." for line in (*LINES, *german)]
+    rows = write(tmp_path / "a.csv", csv_of([(line, "xy"[number % 2]) for number, line in enumerate(both)]))
+    recipe = {
+        **source(path),
+        "labelled": [{"uri": str(rows)}],
+        "split": {"train": 0.5, "validation": 0.25, "test": 0.25},
+    }
+    outputs, store = ingest(tmp_path / "run", **recipe, decontaminate=None, near_duplicates={"action": "off"})
+    page = report(store, read_made(store, outputs.made_corpus))
+    dataset = open_dataset(store, outputs.labelled)
+    texts = [dataset.table(split)["text"].to_pylist() for split in ("train", "validation", "test")]
+    assert language_rows(page) == {
+        "en": [40, *(sum(text.startswith("This") for text in each) for each in texts)],
+        "de": [10, *(sum(text.startswith("Dies") for text in each) for each in texts)],
+        "unknown": [1, 0, 0, 0],
+    }
+    assert "51 of corpus and 50 of labelled" in page
+
+
+def test_languages_are_told_by_the_rows_with_the_smallest_ids_wherever_they_stand(tmp_path: Path) -> None:
+    lines = [f"{line} It is said {number} times." for number in range(20) for line in LINES]
+    found = []
+    for name, order in (("one", lines), ("other", lines[::-1])):
+        path = write(tmp_path / name / "a.txt", "\n".join(order))
+        outputs, store = ingest(tmp_path / name / "run", **source(path), near_duplicates={"action": "off"})
+        page = report(store, read_made(store, outputs.made_corpus))
+        assert f"{LOOKED_AT} of corpus." in page
+        found.append(language_rows(page))
+    assert found[0] == found[1]
+    assert sum(count for counts in found[0].values() for count in counts) == LOOKED_AT
+
+
+def test_of_many_languages_the_rare_ones_are_put_together() -> None:
+    letters = ["ஒன்று", "ένα", "ერთი", "מילה", "한국어", "อันนี้", "մեկ", "一个", "ひとつです"]
+    found = Languages()
+    found.add("corpus", ["corpus"] * 19, [*letters, *letters, "12345"])
+    balance = found.balance(None, ["corpus", "train"])
+    assert balance is not None
+    assert list(balance.counts) == ["corpus"]
+    assert list(balance.counts["corpus"].values()) == [2, 2, 2, 2, 2, 2, 2, 2, 2, 1]
+    assert list(balance.counts["corpus"])[-2:] == ["others", "unknown"]
+
+
+def test_what_is_told_with_too_little_confidence_is_unknown() -> None:
+    found = Languages()
+    found.add("corpus", ["corpus"] * 2, [LINES[0], "This is about the город Москва, isn't it?"])
+    for least, counts in ((0.0, {"en": 2}), (0.9, {"en": 1, "unknown": 1})):
+        balance = found.balance(Language(keep=["en"], min_confidence=least), ["corpus"])
+        assert balance is not None
+        assert balance.counts == {"corpus": counts}
