@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.ingest.checks import check_corpus, check_labelled, labels_of
+from components.ingest.journal import Journal
 from components.ingest.read import Reading, list_sources, read_sources, size_of
 from components.ingest.report.page import render
 from components.ingest.settings import IngestSettings
@@ -19,7 +20,9 @@ from components.ingest.workers import workers
 from components.ingest.write import write_corpus, write_labelled
 from modelmill.cores import usable_cores
 from modelmill.dataset import Dataset, encode, write_made
+from modelmill.digest import digest
 from modelmill.ledger import Ledger
+from modelmill.sources import shown
 from modelmill.step import Step
 from modelmill.version import code_digest
 
@@ -50,11 +53,15 @@ def run(step: Step, settings: IngestSettings, sources: str, before: str = "") ->
         ModelmillError: a source was changed since it was pinned, or the store cannot be written.
     """
     pins: dict[str, str] = json.loads(sources)
+    # It decides all that is made, so that a run goes on from an interrupted one of the same.
+    made_of = {"inputs": dict(pins), "settings": settings.model_dump(mode="json"), "code": code_digest()}
     listed = list_sources(settings, pins)
     known = Before.read(step.store, before)
-    with workers(little=size_of(listed) < _LITTLE, cores=usable_cores()) as hands:
+    little = size_of(listed) < _LITTLE
+    with workers(little=little, cores=usable_cores()) as hands:
+        journal = Journal(hands, step.store, digest(made_of), [shown(one.source.uri) for one in listed])
         table = None if settings.table is None else prepare(step, settings, listed, hands, known.schema)
-        reading = read_sources(step, settings, listed, hands, table)
+        reading = read_sources(step, settings, listed, hands if little else journal, table)
         rows = sort_rows(step, settings, reading, hands)
     # All that may be wrong is found before the first byte goes into the store.
     checked = _check(settings, reading, rows, table)
@@ -67,9 +74,7 @@ def run(step: Step, settings: IngestSettings, sources: str, before: str = "") ->
     datasets = {name: writer.commit() for name, writer in writers.items()}
     page = step.store.put_blob(render(facts(settings, reading, rows, datasets, table, checked.warnings)).encode())
     made = {
-        "inputs": dict(pins),
-        "settings": settings.model_dump(mode="json"),
-        "code": code_digest(),
+        **made_of,
         "personal": dict(sorted(reading.masked.items())),
         "report": {"sha256": page.sha256, "bytes": page.bytes},
     }
@@ -80,6 +85,8 @@ def run(step: Step, settings: IngestSettings, sources: str, before: str = "") ->
     for name, dataset in datasets.items():
         made_at[name] = _write_made(step, made, dataset, ledgers[name])
         summary |= _summary(name, dataset, ledgers[name])
+    if not little:
+        journal.clear()
     return IngestOutputs(
         corpus=datasets["corpus"].address if "corpus" in datasets else "",
         labelled=datasets["labelled"].address if "labelled" in datasets else "",

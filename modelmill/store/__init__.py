@@ -1,6 +1,7 @@
 """The store: blobs by their sha256, and manifests that name blobs; nothing in it is ever overwritten.
 
-Blobs are put first and the manifest last, each by a conditional put, so a reader sees a whole thing or none.
+Blobs are put first and the manifest last, each by a conditional put, so a reader sees a whole thing or none. Under
+`work/` lies what running steps keep for the case that they are interrupted; nothing else is ever deleted.
 """
 
 import contextlib
@@ -24,6 +25,8 @@ __all__ = ["STORE_VARIABLE", "Blob", "NotFound", "Store", "open_store"]
 
 STORE_VARIABLE = "MODELMILL_STORE"
 EPOCH_KEY = "epoch.json"
+WORK = "work"
+"""Where steps keep what is of use until they have ended."""
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 
@@ -170,6 +173,31 @@ class Store:
         """Return whether the store holds a manifest."""
         return self._backend.exists(check_name(key))
 
+    def put_work(self, key: str, data: bytes) -> bool:
+        """Put bytes under `work/`; return whether they were put, False where the key is taken.
+
+        Raises:
+            ModelmillError: the key lies elsewhere, or the store cannot be written.
+        """
+        return self._backend.put_if_absent(_work_key(key), data)
+
+    def get_work(self, key: str) -> bytes:
+        """Return the bytes of a key under `work/`, as they lie there.
+
+        Raises:
+            NotFound: there is no such key.
+        """
+        return self._backend.get(_work_key(key))
+
+    def delete_work(self, key: str) -> None:
+        """Delete a key under `work/` and all that lies below it; it may be gone already.
+
+        Raises:
+            ModelmillError: the key lies elsewhere, or the store cannot be written.
+        """
+        for each in [each for each in self.keys(_work_key(key)) if f"{each}/".startswith(f"{key}/")]:
+            self._backend.delete(each)
+
     def keys(self, prefix: str) -> Iterator[str]:
         """Yield the keys that start with a prefix, sorted."""
         if prefix:
@@ -254,6 +282,13 @@ def _blob_key(sha256: str) -> str:
     if not _SHA256.fullmatch(sha256):
         raise ModelmillError(f"{sha256!r} is not a sha256 of 64 hexadecimal digits")
     return f"blobs/{sha256}"
+
+
+def _work_key(key: str) -> str:
+    """Return a key as it is; all that can be deleted goes through here."""
+    if not check_name(key).startswith(f"{WORK}/"):
+        raise ModelmillError(f"{key!r} does not lie under {WORK}/, where steps keep and delete what they have in work")
+    return key
 
 
 def _sha256_of_file(path: Path) -> str:

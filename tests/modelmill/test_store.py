@@ -238,3 +238,43 @@ def test_a_file_is_no_store(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="must be a folder"):
         open_store(str(tmp_path / "file"))
+
+
+def test_work_is_put_once_and_deleted_with_all_below_it_and_with_nothing_beside_it(store: Store) -> None:
+    blob = store.put_blob(b"some bytes")
+    store.put_manifest("works/a/b.json", {})
+    for key in ("work/a/1", "work/a/2", "work/a/b/3", "work/ab/1", "work/b/1"):
+        assert store.put_work(key, key.encode())
+    assert not store.put_work("work/a/1", b"other bytes")
+    assert store.get_work("work/a/1") == b"work/a/1"
+    store.delete_work("work/a/1")
+    with pytest.raises(NotFound):
+        store.get_work("work/a/1")
+    assert store.put_work("work/a/1", b"other bytes")
+    store.delete_work("work/a")
+    # It may be gone already.
+    store.delete_work("work/a")
+    assert list(store.keys("")) == sorted([f"blobs/{blob.sha256}", "work/ab/1", "work/b/1", "works/a/b.json"])
+
+
+def test_nothing_but_work_can_be_put_as_such_read_as_such_or_deleted(store: Store) -> None:
+    blob = store.put_blob(b"some bytes")
+    store.put_manifest("works/a.json", {})
+    store.put_work("work/a/1", b"some bytes")
+    keys = list(store.keys(""))
+    names = [
+        "",
+        "work",
+        "work/",
+        "works/a.json",
+        f"blobs/{blob.sha256}",
+        "blobs",
+        "work/../blobs",
+        "/work/a",
+        "work//a",
+    ]
+    for name in [*names, "./work/a", "work/.", "work/a/..", "work/a/../../blobs", "WORK/a"]:
+        for use in (store.delete_work, store.get_work, lambda key: store.put_work(key, b"")):
+            with pytest.raises(ModelmillError, match=r"does not lie under work/|cannot name"):
+                use(name)
+    assert list(store.keys("")) == keys

@@ -1,4 +1,5 @@
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -50,3 +51,26 @@ def test_a_blob_that_does_not_fit_where_it_is_fetched_leaves_nothing_there(small
     with pytest.raises(ModelmillError, match=rf"{small_disk}/file: cannot be written: No space left on device"):
         store.fetch_blob(blob.sha256, small_disk / "file")
     assert list(small_disk.iterdir()) == []
+
+
+def test_of_deleted_work_no_folder_is_left(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path))
+    for key in ("work/a/1", "work/a/2"):
+        store.put_work(key, b"some bytes")
+    store.delete_work("work/a/1")
+    assert [path.name for path in (tmp_path / "work" / "a").iterdir()] == ["2"]
+    store.delete_work("work/a")
+    assert [path.name for path in tmp_path.iterdir()] == ["tmp"]
+
+
+def test_work_can_be_put_while_other_work_is_deleted(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path))
+
+    def work(name: str) -> None:
+        for number in range(40):
+            assert store.put_work(f"work/{name}/{number}", b"some bytes")
+            store.delete_work(f"work/{name}")
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(work, "abcd"))
+    assert list(store.keys("")) == []
