@@ -1,4 +1,9 @@
-"""Runs modelmill's ingest once over a corpus, for the benchmark: FOLDER OUT; prints where it lists what it kept."""
+"""Runs modelmill's ingest once over a corpus, for the benchmark; prints the seconds, and where it lists what it kept.
+
+    python -m benchmarks.ingest_once FOLDER OUT [alone]
+
+With `alone` nothing is done after ingest, so that the peak of memory is its own.
+"""
 
 import json
 import sys
@@ -25,7 +30,7 @@ from modelmill.step import Step
 from modelmill.store import open_store
 
 
-def main(source: str, out: Path) -> None:
+def main(source: str, out: Path, *, alone: bool) -> None:
     """Ingest the files of a folder into a store beside."""
     share_cores()
     scratch = out / "scratch"
@@ -37,13 +42,16 @@ def main(source: str, out: Path) -> None:
     start = time.perf_counter()
     made = run(step, settings, pin([source]))
     seconds = time.perf_counter() - start
+    dropped = read_made(step.store, made.made_corpus)["ledger"]["dropped"]
+    if alone:
+        print(json.dumps({"seconds": seconds, "dropped": dropped}))
+        return
     dataset = open_dataset(step.store, made.corpus)
     there = {
         one for split in dataset.splits for batch in dataset.batches(split, ["id"]) for one in batch["id"].to_pylist()
     }
     answer = _answer(settings, Path(source), there)
     (out / "kept.json").write_text(json.dumps(answer))
-    dropped = read_made(step.store, made.made_corpus)["ledger"]["dropped"]
     print(json.dumps({"seconds": seconds, "kept": str(out / "kept.json"), "dropped": dropped}))
 
 
@@ -73,4 +81,4 @@ def _batches(source: Path) -> Iterator[Batch]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    main(sys.argv[1], Path(sys.argv[2]), alone=sys.argv[3:] == ["alone"])

@@ -61,9 +61,9 @@ def _measure(folder: Path, given: argparse.Namespace) -> None:
     for size in given.memory_at:
         path = folder / f"{size:g}"
         english.write(path, size)
-        made = run([sys.executable, "-m", "benchmarks.ingest_once", path, folder / f"size-{size:g}"])
+        made = run([sys.executable, "-m", "benchmarks.ingest_once", path, folder / f"size-{size:g}", "alone"])
         memory[f"{size:g}"] = made.peak_memory_mb
-        say(f"{size:g} MB: peak memory {made.peak_memory_mb} MB")
+        say(f"{size:g} MB: peak memory {made.peak_memory_mb} MB, {size / made.output['seconds']:.2f} MB/s")
     if memory:
         facts["peak_memory_mb_by_megabytes"] = memory
     report("ingest_text", unit="MB/s", ours=ours, peer=peer, peer_name="datatrove 0.10.1", megabytes=given.megabytes,

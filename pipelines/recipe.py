@@ -75,6 +75,9 @@ class Recipe(Section):
             raise ValueError(f"ingest.table: missing; {self.task} learns a column of a table: table: {{target: NAME}}")
         if not is_table and self.ingest.table is not None:
             raise ValueError(f"ingest.table: is for {' and '.join(get_args(TableTask))}, and the task is {self.task}")
+        for source in () if is_table else (*self.ingest.corpus_sources, *self.ingest.labelled):
+            if source.rename:
+                raise ValueError(f"ingest: {source.uri}: rename is for tables; say in columns which ones are read")
         if is_table:
             for key in _set(self.ingest) - FOR_TABLES:
                 raise ValueError(f"ingest.{key}: is not for tables, and the task is {self.task}; leave it out")

@@ -94,6 +94,8 @@ class Source(Section):
     """Lines before the header, or before the data where `header` names the columns. Not for Parquet."""
     header: list[str] | None = Field(default=None, min_length=1)
     """The columns' names, in order, where the file does not say them. For csv and tsv."""
+    rename: dict[str, str] = Field(default_factory=dict)
+    """Other names for columns, by the name that the file gives them: so that sources agree. For tables."""
     delimiter: str | None = Field(default=None, min_length=1, max_length=1)
     """Between two fields; a comma (csv) or a tab (tsv) if left out."""
     sample: float = Field(default=1.0, gt=0, le=1)
@@ -160,6 +162,10 @@ class Source(Section):
             raise ValueError(f"skip_rows ({self.skip_rows}) is not for {kind}; leave it out")
         if self.delimiter is not None and (self.delimiter in '"\r\n' or not self.delimiter.isascii()):
             raise ValueError(f"delimiter {self.delimiter!r} must be one ASCII character and no quote or line end")
+        renamed = list(self.rename.values())
+        if len(set(renamed)) < len(renamed):
+            double = next(name for name in renamed if renamed.count(name) > 1)
+            raise ValueError(f"rename gives {renamed.count(double)} columns the name {double!r}; give each its own")
         if self.header is not None and len(set(self.header)) < len(self.header):
             double = next(name for name in self.header if self.header.count(name) > 1)
             raise ValueError(f"header names {double!r} {self.header.count(double)} times; give each column its own")

@@ -18,6 +18,7 @@ from components.ingest.settings import Format
 from components.ingest.tables.rows import TableRows, all_empty, decoded, wanted
 from modelmill.errors import UserError
 from modelmill.ledger import Rejected
+from modelmill.sources import nearest
 
 _KINDS: Mapping[type, str] = {dict: "an object", list: "an array"}
 
@@ -40,7 +41,7 @@ def read_table(opened: Opened, kind: Format, ignore: Sequence[str] = ()) -> Iter
 def _delimited(opened: Opened, ignore: Sequence[str], kind: str) -> Iterator[TableRows]:
     file = Delimited.open(opened, kind)
     # A column without a name is called by its place.
-    header = [name or f"column_{place}" for place, name in enumerate(file.header, start=1)]
+    header = _renamed(opened, [name or f"column_{place}" for place, name in enumerate(file.header, start=1)])
     names = wanted(opened, header, ignore)
     known = False
     for fields in file.read([header.index(name) for name in names]):
@@ -54,13 +55,27 @@ def _delimited(opened: Opened, ignore: Sequence[str], kind: str) -> Iterator[Tab
             yield TableRows(numbers=numbers, table=batch, bad=bad)
 
 
+def _renamed(opened: Opened, there: Sequence[str]) -> list[str]:
+    """Return the columns of a file as the recipe calls them.
+
+    Raises:
+        UserError: one that is to be renamed is not there.
+    """
+    names = opened.source.rename
+    for name in names:
+        if name not in there:
+            said = f"rename names {name!r}, which is no column{nearest(name, there)}"
+            raise UserError(f"{opened.file.uri}: {said}")
+    return [names.get(name, name) for name in there]
+
+
 def _json_lines(opened: Opened, ignore: Sequence[str]) -> Iterator[TableRows]:
     for rows in read_text(opened):
         numbers: list[int] = []
         objects: list[dict[str, str | None]] = []
         bad = list(rows.bad)
         for number, line in zip(rows.numbers, rows.texts, strict=True):
-            found = _object(line, ignore)
+            found = _object(line, opened.source.rename, ignore)
             if isinstance(found, dict):
                 numbers.append(number)
                 objects.append(found)
@@ -69,7 +84,7 @@ def _json_lines(opened: Opened, ignore: Sequence[str]) -> Iterator[TableRows]:
         yield TableRows(numbers=np.array(numbers, dtype=np.int64), table=_batch(objects), bad=bad)
 
 
-def _object(line: str, ignore: Sequence[str]) -> dict[str, str | None] | tuple[str, str]:
+def _object(line: str, rename: Mapping[str, str], ignore: Sequence[str]) -> dict[str, str | None] | tuple[str, str]:
     """Return the values of a line as they would stand in a CSV file, or the reason and detail of why it has none."""
     if not line or line.isspace():
         return "empty", "a blank line"
@@ -82,6 +97,7 @@ def _object(line: str, ignore: Sequence[str]) -> dict[str, str | None] | tuple[s
         return "bad_json", str(error)
     if not isinstance(value, dict):
         return "bad_json", f"not an object but of type {type(value).__name__}"
+    value = {rename.get(name, name): each for name, each in value.items()}
     for name in ignore:
         value.pop(name, None)
     for name, each in value.items():
@@ -127,8 +143,11 @@ def _parquet_rows(opened: Opened, copy: Path, ignore: Sequence[str]) -> Iterator
     first = 1
     try:
         with pq.ParquetFile(copy) as parquet:
-            names = wanted(opened, parquet.schema_arrow.names, ignore)
-            for batch in parquet.iter_batches(BATCH_ROWS, columns=names):
+            there = parquet.schema_arrow.names
+            names = wanted(opened, _renamed(opened, there), ignore)
+            stored = dict(zip(_renamed(opened, there), there, strict=True))
+            for read in parquet.iter_batches(BATCH_ROWS, columns=[stored[name] for name in names]):
+                batch = pa.record_batch([read.column(stored[name]) for name in names], names=names)
                 numbers = np.arange(first, first + batch.num_rows, dtype=np.int64)
                 first += batch.num_rows
                 numbers, texts, bad = decoded(numbers, batch)

@@ -241,6 +241,43 @@ def test_files_whose_columns_differ_are_refused(tmp_path: Path) -> None:
         table(tmp_path, ours, theirs)
 
 
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_columns_are_renamed_so_that_sources_agree(tmp_path: Path, ending: str) -> None:
+    rows, theirs = (
+        houses(150),
+        [{"m2" if name == "area" else name: v for name, v in row.items()} for row in houses(150, 1)],
+    )
+    ours = write(tmp_path / "ours.csv", csv_of(rows))
+    other = tmp_path / f"theirs.{ending}"
+    if ending == "parquet":
+        pq.write_table(pa.Table.from_pylist(theirs), other)
+    else:
+        write(other, csv_of(theirs) if ending == "csv" else "".join(f"{json.dumps(row)}\n" for row in theirs))
+    chosen = IngestSettings.model_validate(
+        {
+            "task": "table-regression",
+            "labelled": [{"uri": str(ours)}, {"uri": str(other), "rename": {"m2": "area"}}],
+            "table": {"target": "price"},
+        }
+    )
+    step = make_step(tmp_path / "run")
+
+    outputs = run(step, chosen, pin(chosen.uris))
+
+    dataset = open_dataset(step.store, outputs.labelled)
+    assert sorted(row["features"]["area"] for row in rows_of(dataset)) == sorted(
+        row["area"] for row in [*rows, *houses(150, 1)]
+    )
+    assert set(dataset.meta["features"]) == {"area", "built", "rooms", "street"}
+
+
+def test_a_column_to_be_renamed_must_be_there(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", csv_of(houses()))
+
+    with pytest.raises(UserError, match=r"a\.csv: rename names 'aera', which is no column; did you mean 'area'\?"):
+        table(tmp_path, path, source={"rename": {"aera": "size"}})
+
+
 def test_lines_before_the_header_are_skipped(tmp_path: Path) -> None:
     dataset, _ = table(
         tmp_path,
