@@ -355,7 +355,12 @@ def test_every_row_of_any_table_is_kept_or_counted(
     rows = [dict(zip(("a", "b", "price"), row, strict=True)) for row in [*plain, *odd]]
 
     dataset, outputs = table(
-        folder, write(folder / "a.csv", csv_of(rows)), task=task, max_bad_rows=1.0, split={"by": "label"}
+        folder,
+        write(folder / "a.csv", csv_of(rows)),
+        task=task,
+        max_bad_rows=1.0,
+        split={"by": "label"},
+        table={"leaks": "keep"},
     )
 
     ledger = read_made(dataset.store, outputs.made_labelled)["ledger"]
