@@ -179,9 +179,8 @@ def test_what_is_not_for_a_table_is_told(tmp_path: Path, change: str, to: str, m
 
 
 def test_a_task_goes_as_far_as_its_stages_can(tmp_path: Path) -> None:
-    text = "name: x\ntask: image-classification\ningest: {labelled: [{uri: a.zip}]}\nregister: {name: x}\n"
-    recipe = _load(tmp_path, text)
+    recipe = _load(tmp_path, TABLE)
     assert step_names(recipe, "ingest") == ["resolve", "ingest"]
     assert set(settings_of(recipe)) == {"resolve", "ingest"}
-    with pytest.raises(UserError, match="task: image-classification goes as far as ingest, and register is asked for"):
+    with pytest.raises(UserError, match="task: table-regression goes as far as ingest, and register is asked for"):
         step_names(recipe)
