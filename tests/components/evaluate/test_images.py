@@ -21,7 +21,6 @@ from modelmill.evaluation.document import Report
 from modelmill.models.architecture import ImageNetwork
 from modelmill.models.folder import fetch_model, read_files
 from modelmill.models.predict import load_predictor
-from modelmill.pictures.thumbnail import thumbnail
 from modelmill.store import open_store
 from tests import pictures, samples
 
@@ -55,16 +54,6 @@ def test_the_worst_mistakes_are_shown_as_pictures_beside_the_majority_class(tmp_
         assert one.text == "16 x 16 pixels"
         assert page.count(f'src="{one.picture}"') == 1
     assert page.count("<img") == len(report.examples)
-
-
-def test_a_thumbnail_is_a_small_png_whatever_the_picture_is() -> None:
-    photo = np.random.default_rng(0).integers(0, 256, (500, 1000, 3), dtype=np.uint8)
-    for kind in ("JPEG", "WEBP", "BMP"):
-        head, _, data = thumbnail(pictures.encoded(photo, kind)).partition(",")
-        assert head == "data:image/png;base64"
-        with Image.open(io.BytesIO(b64decode(data))) as shown:
-            assert (shown.format, shown.size) == ("PNG", (160, 80))
-    assert thumbnail(b"no picture") == ""
 
 
 def test_a_damaged_test_picture_is_told(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def pixels(size: int = 32, channels: int = 1, count: int = 2) -> torch.Tensor:
     return torch.randint(0, 256, (count, size, size, channels), generator=generator, dtype=torch.uint8)
 
 
-@pytest.mark.parametrize(("size", "channels"), [(32, 1), (32, 3), (96, 1)])
+@pytest.mark.parametrize(("size", "channels"), [(32, 1), (96, 3)])
 @pytest.mark.parametrize("network", FAMILIES, ids=lambda network: network["family"])
 def test_every_family_learns_with_every_weight_and_comes_back_as_it_was(
     tmp_path: Path, network: dict[str, Any], size: int, channels: int

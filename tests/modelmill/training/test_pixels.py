@@ -84,7 +84,7 @@ class Fixed(torch.nn.Module):
 def test_the_loss_of_mixed_labels_is_that_of_their_mixed_distribution() -> None:
     torch.manual_seed(0)
     model = Fixed(torch.randn(8, 3))
-    batch = batches(Augment(cutmix=1.0)).batch(1)
+    batch = batches(Augment(mixup=1.0)).batch(1)
     tensors = batch.tensors
     scored = picture_classification(0.1)(model, batch)
     share = float(tensors["share"])

@@ -1,5 +1,6 @@
 """CIFAR-10 as its owner ships it: the binary version is read, the one in pickles refused."""
 
+import gzip
 import pickle
 from pathlib import Path
 
@@ -56,7 +57,8 @@ def test_a_label_without_a_name_costs_its_row_and_a_cut_file_all(tmp_path: Path)
     path.write_bytes(batch(0, 4)[:-73])
     with pytest.raises(UserError, match=r"CIFAR-10 ends in picture 4, 3000 of 3073 bytes there \(after 0 rows"):
         read(read_cifar, path, NAMES, format="cifar")
-    path.write_bytes(b"")
+    path = tmp_path / "data_batch_1.bin.gz"
+    path.write_bytes(gzip.compress(b""))
     with pytest.raises(UserError, match="0 bytes, and a picture of CIFAR-10 takes 3073"):
         read(read_cifar, path, NAMES, format="cifar")
 
