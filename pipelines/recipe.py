@@ -15,10 +15,28 @@ from components.pretrain.settings import Pretrain
 from components.register.settings import Register
 from modelmill.digest import digest
 from modelmill.errors import UserError
+from modelmill.models.architecture import ImageNetwork
 from modelmill.settings import Section, TableTask, Task
 from modelmill.sources import check_there
 from pipelines.document import Document, Key, override, read
 from pipelines.messages import messages
+
+FOR_TEXTS = {
+    "ingest": frozenset(
+        {
+            "min_chars", "max_chars", "repair", "personal", "labelled_personal", "language", "quality", "decontaminate",
+        }
+    ),
+    "preprocess": frozenset({"max_tokens", "tokenizer"}),
+    "finetune": frozenset[str](),
+}  # fmt: skip
+"""The keys of each section that mean nothing for pictures."""
+FOR_PICTURES = {
+    "ingest": frozenset({"images"}),
+    "preprocess": frozenset({"images"}),
+    "finetune": frozenset({"augment", "label_smoothing"}),
+}
+"""The keys of each section that mean nothing for anything but pictures."""
 
 
 class Recipe(Section):
@@ -48,6 +66,7 @@ class Recipe(Section):
         if not self.ingest.labelled:
             raise ValueError(f"ingest.labelled: missing; {self.task} learns from labelled rows")
         self._check_table()
+        self._check_pictures()
         if self.pretrain is not None and not self.ingest.corpus:
             raise ValueError(
                 "pretrain: there is no ingest.corpus to train on; name one ({labelled: train}: the training rows' text)"
@@ -87,6 +106,32 @@ class Recipe(Section):
                     raise ValueError(f"ingest.labelled.{place}.{key}: {said}")
         if self.task == "table-regression" and self.ingest.label is not None:
             raise ValueError("ingest.label: makes classes, and table-regression predicts a number; leave it out")
+
+    def _check_pictures(self) -> None:
+        """What is for texts alone is refused for pictures, and what is for pictures alone for all others."""
+        is_pictures = self.task == "image-classification"
+        sections = {"ingest": self.ingest, "preprocess": self.preprocess, "finetune": self.finetune}
+        wrong = FOR_TEXTS if is_pictures else FOR_PICTURES
+        said = "texts" if is_pictures else "pictures"
+        for name, section in sections.items():
+            for key in sorted(_set(section) & wrong[name]):
+                raise ValueError(f"{name}.{key}: is for {said}, and the task is {self.task}; leave it out")
+        if not is_pictures:
+            if isinstance(self.finetune.model, ImageNetwork):
+                raise ValueError(
+                    f"finetune.model: {self.finetune.model.family} looks at pictures, and the task is {self.task}"
+                )
+            return
+        if self.pretrain is not None:
+            raise ValueError(f"pretrain: learns from texts, and the task is {self.task}; leave it out")
+        if "tfidf" in self.evaluate.must_beat:
+            raise ValueError(
+                "evaluate.must_beat: tfidf counts the words of texts, and these are pictures; leave it out"
+            )
+        if self.finetune.model is not None and not isinstance(self.finetune.model, ImageNetwork):
+            known = ", ".join(get_args(ImageNetwork.model_fields["family"].annotation))
+            family = self.finetune.model.family
+            raise ValueError(f"finetune.model: {family} does not look at pictures; those that do are {known}")
 
     @property
     def base(self) -> str | None:

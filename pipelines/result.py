@@ -14,6 +14,8 @@ from modelmill.store import open_store
 from pipelines.run import Run
 from pipelines.view import duration, final_table
 
+_ASKED = {"image-classification": "picture.png"}
+"""What a person may ask a model for a task, where it is no text."""
 _DECISION_STYLES = {"promote": "green", "hold": "yellow", "undecided": "yellow"}
 
 
@@ -92,7 +94,8 @@ def _lines(report: Report, result: dict[str, Any]) -> list[Text]:
         lines.append(
             _line("model", f"{registered.name} version {registered.version} ({', '.join(registered.aliases)})")
         )
-        lines.append(_line("try it", f'modelmill predict {registered.name}@challenger "a dull, lifeless film"', "bold"))
+        asked = _ASKED.get(report.task, '"a dull, lifeless film"')
+        lines.append(_line("try it", f"modelmill predict {registered.name}@challenger {asked}", "bold"))
     return lines
 
 

@@ -21,7 +21,6 @@ FROM_SCRATCH = "-from-scratch"
 """Ends the names of the steps that repeat fine-tuning from random weights, to compare with."""
 # How far a task can go, where it cannot go the whole way.
 _LAST: dict[Task, Stage] = {
-    "image-classification": "ingest",
     "table-classification": "ingest",
     "table-regression": "ingest",
 }

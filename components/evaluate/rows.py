@@ -10,6 +10,7 @@ import pyarrow as pa
 from modelmill.dataset import Dataset
 from modelmill.errors import UserError
 from modelmill.evaluation.measure import TestRows
+from modelmill.pictures.thumbnail import thumbnail
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,14 +20,24 @@ class _Asked:
     columns: tuple[str, ...]
     inputs: Callable[[pa.Table], list[Any]]
     texts: Callable[[pa.Table], list[str]]
+    picture: Callable[[Any], str] | None = None
+    """From what the model is asked to a small picture of it, as a `data:` URI."""
 
 
 def _column(name: str) -> Callable[[pa.Table], list[Any]]:
     return lambda table: list(table[name].to_pylist())
 
 
+def _sizes(table: pa.Table) -> list[str]:
+    sizes = zip(table["width"].to_pylist(), table["height"].to_pylist(), strict=True)
+    return [f"{width} x {height} pixels" for width, height in sizes]
+
+
 _KINDS: Mapping[str, _Asked] = {
     "labelled-text": _Asked(columns=("text",), inputs=_column("text"), texts=_column("text")),
+    "labelled-images": _Asked(
+        columns=("image", "width", "height"), inputs=_column("image"), texts=_sizes, picture=thumbnail
+    ),
 }
 """By what the dataset holds."""
 
@@ -49,6 +60,7 @@ def read_test_rows(dataset: Dataset) -> TestRows:
         ids=table["id"].to_pylist(),
         inputs=asked.inputs(table),
         texts=asked.texts(table),
+        picture=asked.picture,
         truth=table["label"].to_numpy().astype(np.int64),
         labels=tuple(dataset.meta["labels"]),
     )

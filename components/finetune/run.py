@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from components.finetune import text
+from components.finetune import images, text
 from components.finetune.learner import Learner, Start
 from components.finetune.settings import FinetuneSettings
 from modelmill.dataset import Dataset, open_dataset
@@ -20,6 +20,7 @@ from modelmill.version import code_digest
 
 _LEARNERS: Mapping[str, Callable[[FinetuneSettings, Dataset, Start], Learner]] = {
     "labelled-tokens": text.prepare,
+    "labelled-pixels": images.prepare,
 }
 """By what a dataset holds."""
 

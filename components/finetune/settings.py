@@ -6,6 +6,7 @@ from pydantic import Field
 
 from modelmill.models.architecture import Shape
 from modelmill.settings import Task
+from modelmill.training.augment_settings import Augment
 from modelmill.training.settings import Training
 
 
@@ -22,6 +23,11 @@ class Finetune(Training):
     """Highest learning rate; it rises to it during the warm-up and falls to 0 in a straight line."""
     model: Shape | None = None
     """The shape of a start from random weights, where there is neither pretraining nor a base."""
+    augment: Augment = Augment()
+    """How pictures are changed at random while learning. For pictures."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Share of each label that is spread over all of them while learning; Szegedy et al. 2016 (arXiv:1512.00567) take
+    0.1. For pictures."""
 
 
 class FinetuneSettings(Finetune):

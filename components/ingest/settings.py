@@ -24,7 +24,7 @@ from modelmill.errors import UserError
 from modelmill.settings import Section, Task
 from modelmill.sources import check_uri, nearest
 
-Format = Literal["csv", "tsv", "jsonl", "parquet", "text", "html", "image", "zip", "tar", "webdataset", "idx"]
+Format = Literal["csv", "tsv", "jsonl", "parquet", "text", "html", "image", "zip", "tar", "webdataset", "idx", "cifar"]
 
 COMPRESSIONS = {".gz": "gzip", ".tgz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "zstd", ".zstd": "zstd"}
 _FORMATS: dict[str, Format] = {
@@ -56,6 +56,8 @@ def format_of(name: str) -> Format | None:
         lowered = lowered.removesuffix(ending)
     if re.search(r"idx[13]-ubyte$", lowered):
         return "idx"
+    if re.search(r"(data|test)_batch(_\d+)?\.bin$", lowered):
+        return "cifar"
     return next((kind for ending, kind in _FORMATS.items() if lowered.endswith(ending)), None)
 
 

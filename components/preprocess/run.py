@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from components.preprocess import text
+from components.preprocess import images, text
 from components.preprocess.outputs import Inputs, PreprocessOutputs
 from components.preprocess.settings import PreprocessSettings
 from modelmill.dataset import open_dataset
@@ -12,6 +12,8 @@ from modelmill.step import Step
 _KINDS: Mapping[str, Callable[[Step, PreprocessSettings, Inputs], PreprocessOutputs]] = {
     "text": text.run,
     "labelled-text": text.run,
+    "images": images.run,
+    "labelled-images": images.run,
 }
 """By what ingest's dataset holds."""
 

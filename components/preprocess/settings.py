@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from modelmill.pictures.shape import Resize
 from modelmill.settings import Section, Task
 
 
@@ -18,13 +19,28 @@ class TokenizerSettings(Section):
     """Whether letters are made small, and for wordpiece accents taken off."""
 
 
+class Images(Section):
+    """What pictures become: squares of 8 bits a channel."""
+
+    size: int | None = Field(default=None, ge=8, le=1024)
+    """Width and height in pixels; left out, the base model's, or else the median of the training pictures' shorter
+    sides, at most 224."""
+    channels: Literal[1, 3] | None = None
+    """1 is gray, 3 is RGB; left out, the base model's, or else gray where every training picture is."""
+    resize: Resize = "crop"
+    """`crop` makes the shorter side fit and cuts the longer one at both ends, `stretch` makes both fit, `pad` makes the
+    longer one fit and adds black."""
+
+
 class Preprocess(Section):
-    """The recipe's section `preprocess`: how text becomes tokens."""
+    """The recipe's section `preprocess`: how text becomes tokens, and pictures become pixels."""
 
     max_tokens: int = Field(default=128, ge=8, le=8192)
     """Length of a row in tokens, special tokens included; a longer labelled text is cut, and counted."""
     tokenizer: TokenizerSettings | None = None
     """Trained on the corpus (on the labelled training text without one); left out, the base model's is used."""
+    images: Images = Images()
+    """Of pictures."""
 
 
 class PreprocessSettings(Preprocess):

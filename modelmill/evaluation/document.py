@@ -15,6 +15,9 @@ from modelmill.evaluation.checks import Check
 from modelmill.evaluation.verdict import Verdict
 from modelmill.settings import Section, Task
 
+# Nothing but the bytes of a PNG: neither another kind of content nor an address.
+_PICTURE = r"^(data:image/png;base64,[A-Za-z0-9+/]+={0,2})?$"
+
 Metrics = dict[str, float]
 """Figures by name: accuracy, balanced_accuracy, precision_macro, recall_macro, f1_macro, log_loss, and roc_auc where
 there are two labels."""
@@ -59,6 +62,8 @@ class Example(Section):
 
     id: str
     text: str
+    picture: str = Field(default="", pattern=_PICTURE, max_length=1 << 20)
+    """A small picture of the row as a `data:` URI; '' for what is no picture."""
     label: str
     predicted: str
     probability: float

@@ -3,7 +3,7 @@
 N rows, L labels.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,6 +35,8 @@ class TestRows:
     truth: Labels
     """Label numbers, [N]."""
     labels: tuple[str, ...]
+    picture: Callable[[Any], str] | None = None
+    """From an input to a small picture of it, as a `data:` URI."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +105,7 @@ def worst_mistakes(rows: TestRows, probability_NL: Floats) -> tuple[Example, ...
         Example(
             id=rows.ids[row],
             text=_shortened(rows.texts[row]),
+            picture=rows.picture(rows.inputs[row]) if rows.picture else "",
             label=rows.labels[rows.truth[row]],
             predicted=rows.labels[predicted_N[row]],
             probability=round(float(probability_NL[row, predicted_N[row]]), DECIMALS),

@@ -25,6 +25,7 @@ CHALLENGER = "challenger"
 _PACKAGE = Path(__file__).resolve().parent.parent
 # What loading and answering needs; register itself has no torch.
 _SERVING = ("mlflow", "numpy", "pandas", "pydantic", "safetensors", "tokenizers", "torch", "transformers")
+_SERVING_PICTURES = ("pillow", "torchvision")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +120,7 @@ def _pack(packed: Path, folder: Path, *, logged: Any, run: str, example: Any) ->
             code_paths=[str(_PACKAGE)],
             signature=_signature(served),
             input_example=pd.DataFrame([served.given(example)]),
-            pip_requirements=_requirements(),
+            pip_requirements=_requirements(*(_SERVING_PICTURES if "image" in served.columns else ())),
         )
     for cache in packed.rglob("__pycache__"):
         shutil.rmtree(cache)
@@ -141,9 +142,9 @@ def _signature(served: Interface) -> Any:
     return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs))
 
 
-def _requirements() -> list[str]:
+def _requirements(*more: str) -> list[str]:
     requirements = []
-    for name in _SERVING:
+    for name in (*_SERVING, *more):
         try:
             requirements.append(f"{name}=={metadata.version(name)}")
         except metadata.PackageNotFoundError:

@@ -47,3 +47,8 @@ def load_state_tensors(optimizer: torch.optim.Optimizer, tensors: Mapping[str, T
         number, kind = name.split(".")
         state.setdefault(int(number), {})[kind] = tensor
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    for weight, kinds in optimizer.state.items():
+        # Fused steps go through memory in one order: a tensor like a weight must lie as the weight does.
+        kinds.update(
+            {name: torch.empty_like(weight).copy_(one) for name, one in kinds.items() if one.shape == weight.shape}
+        )

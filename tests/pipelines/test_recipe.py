@@ -147,6 +147,50 @@ def test_the_schema_refuses_an_unknown_key() -> None:
         jsonschema.validate({**good, "finetune": {"lrr": 1}}, schema())
 
 
+PICTURES = """name: x
+task: image-classification
+ingest:
+  labelled: [{uri: a.zip}]
+finetune:
+  epochs: 1
+register: {name: x}
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "to", "message"),
+    [
+        ("finetune:", "preprocess: {max_tokens: 64}\nfinetune:", "preprocess.max_tokens: is for texts, and the task"),
+        ("finetune:", "preprocess: {tokenizer: {kind: bpe}}\nfinetune:", "preprocess.tokenizer: is for texts"),
+        ("zip}]", "zip}]\n  quality: {}", "ingest.quality: is for texts, and the task is image-classification"),
+        ("register:", "evaluate: {must_beat: [tfidf]}\nregister:", "evaluate.must_beat: tfidf counts the words"),
+        ("epochs: 1", "model: {family: bert}", "finetune.model: bert does not look at pictures; those that"),
+        ("epochs: 1", "model: {family: mlp}", "finetune.model: mlp does not look at pictures"),
+    ],
+)  # fmt: skip
+def test_what_is_for_texts_is_told_for_pictures(tmp_path: Path, change: str, to: str, message: str) -> None:
+    assert PICTURES.count(change) == 1
+    _load(tmp_path, PICTURES)
+    with pytest.raises(UserError, match=re.escape(message)):
+        _load(tmp_path, PICTURES.replace(change, to))
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ("epochs: 1\npreprocess: {images: {size: 32}}", "preprocess.images: is for pictures, and the task is text-c"),
+        ("augment: {flip: true}", "finetune.augment: is for pictures, and the task is text-classification"),
+        ("label_smoothing: 0.1", "finetune.label_smoothing: is for pictures, and the task is text-classification"),
+        ("model: {family: lenet}", "finetune.model: lenet looks at pictures, and the task is text-classification"),
+    ],
+)
+def test_what_is_for_pictures_is_told_for_texts(tmp_path: Path, said: str, message: str) -> None:
+    text = PICTURES.replace("epochs: 1", said)
+    _load(tmp_path, text)
+    with pytest.raises(UserError, match=re.escape(message)):
+        _load(tmp_path, text.replace("image-c", "text-c").replace("a.zip", "a.csv"))
+
+
 TABLE = """name: x
 task: table-regression
 ingest:
@@ -179,9 +223,8 @@ def test_what_is_not_for_a_table_is_told(tmp_path: Path, change: str, to: str, m
 
 
 def test_a_task_goes_as_far_as_its_stages_can(tmp_path: Path) -> None:
-    text = "name: x\ntask: image-classification\ningest: {labelled: [{uri: a.zip}]}\nregister: {name: x}\n"
-    recipe = _load(tmp_path, text)
+    recipe = _load(tmp_path, TABLE)
     assert step_names(recipe, "ingest") == ["resolve", "ingest"]
     assert set(settings_of(recipe)) == {"resolve", "ingest"}
-    with pytest.raises(UserError, match="task: image-classification goes as far as ingest, and register is asked for"):
+    with pytest.raises(UserError, match="task: table-regression goes as far as ingest, and register is asked for"):
         step_names(recipe)

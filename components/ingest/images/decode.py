@@ -1,48 +1,24 @@
 """Looks at one picture: is it one, is it whole, is it of a wanted size; and what it is once upright, gray or RGB."""
 
 import io
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
-from PIL import (
-    BmpImagePlugin,
-    GifImagePlugin,
-    Image,
-    JpegImagePlugin,
-    PngImagePlugin,
-    PpmImagePlugin,
-    TiffImagePlugin,
-    WebPImagePlugin,
-)
+from PIL import Image
 
 from components.ingest.images import png
-from components.ingest.images.convert import orientation, to_8_bits, turn
-from components.ingest.images.faults import Fault
-from components.ingest.images.formats import KEPT, format_of, webp_size
 from components.ingest.images.settings import Images
+from modelmill.pictures.convert import orientation, to_8_bits, turn
+from modelmill.pictures.decode import PARSERS, fault_of, quiet
+from modelmill.pictures.faults import Fault
+from modelmill.pictures.formats import KEPT, format_of, webp_size
 
 ID_BYTES = 16
 """Of the SHA-256 of a picture's pixels: two pictures of 10^9 share an id with a chance of 10^-21."""
 GRAY_SIDE = 256
 """Brightness, blur and likeness are measured in gray at no more than this many pixels a side, so that the thresholds
 mean the same for pictures of every size."""
-
-# Parsers are called by themselves: Pillow's own search would try every parser that any library has registered, and its
-# limit on the number of pixels comes after the parser has run. Other pictures inside a JPEG (MPO) are left alone.
-_PARSERS: dict[str, Callable[[io.BytesIO], Image.Image]] = {
-    "PNG": PngImagePlugin.PngImageFile,
-    "JPEG": JpegImagePlugin.JpegImageFile,
-    "GIF": GifImagePlugin.GifImageFile,
-    "WEBP": WebPImagePlugin.WebPImageFile,
-    "BMP": BmpImagePlugin.BmpImageFile,
-    "TIFF": TiffImagePlugin.TiffImageFile,
-    "PPM": PpmImagePlugin.PpmImageFile,
-}
-_CUT_SHORT = ("truncated", "not enough", "end of file", "end of data", "no more data", "buffer is not large enough")
-_MESSAGE_CHARS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +80,7 @@ def _look(data: bytes, kind: str, settings: Images) -> Looked | Fault:
 def _look_with_pillow(data: bytes, kind: str, settings: Images, *, exact: bool) -> Looked | Fault:
     """Look at a picture of any kind; `exact` says that its bytes may stay if the decoded picture needs no change."""
     try:
-        with _quiet():
+        with quiet():
             image = _opened(data, kind, settings)
             if isinstance(image, Fault):
                 return image
@@ -119,7 +95,7 @@ def _look_with_pillow(data: bytes, kind: str, settings: Images, *, exact: bool) 
             changed = upright is not image or several or not exact
             return _finished(data, upright, settings, changed=changed, animated=several)
     except Exception as error:  # noqa: BLE001 - a decoder that is fed with anything raises anything
-        return _fault_of(error, kind, len(data))
+        return fault_of(error, kind, len(data))
 
 
 def _glance(data: bytes, kind: str, settings: Images) -> Looked | Fault | None:
@@ -131,13 +107,13 @@ def _glance(data: bytes, kind: str, settings: Images) -> Looked | Fault | None:
         width, height, mode = head.width, head.height, head.mode if head.plain else ""
     elif kind == "JPEG":
         try:
-            with _quiet():
+            with quiet():
                 image = _opened(data, kind, settings)
                 if isinstance(image, Fault):
                     return image
                 (width, height), mode = image.size, image.mode if orientation(image) == 1 else ""
         except Exception as error:  # noqa: BLE001 - as above
-            return _fault_of(error, kind, len(data))
+            return fault_of(error, kind, len(data))
     else:
         return None
     fault = _size_fault(width, height, settings)
@@ -166,7 +142,7 @@ def _opened(data: bytes, kind: str, settings: Images) -> Image.Image | Fault:
     """Return a picture of which only the header was read, once its declared size is found right."""
     if kind == "WEBP" and (fault := _webp_fault(data, settings)):
         return fault
-    image = _PARSERS[kind](io.BytesIO(data))
+    image = PARSERS[kind](io.BytesIO(data))
     return _size_fault(*image.size, settings) or image
 
 
@@ -193,23 +169,3 @@ def _size_fault(width: int, height: int, settings: Images) -> Fault | None:
     else:
         return None
     return Fault(reason, f"{width} x {height} {detail}")
-
-
-def _fault_of(error: Exception, kind: str, size: int) -> Fault:
-    message = f"{kind} of {size} bytes: {str(error)[:_MESSAGE_CHARS] or type(error).__name__}"
-    lowered = message.lower()
-    if isinstance(error, Image.DecompressionBombError | MemoryError):
-        return Fault("too_large", message)
-    if isinstance(error, EOFError) or any(words in lowered for words in _CUT_SHORT):
-        return Fault("truncated_image", message)
-    if isinstance(error, NotImplementedError) or "unsupported" in lowered:
-        return Fault("unsupported_image", message)
-    return Fault("broken_image", message)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Leave out Pillow's warnings: what they speak of (a broken EXIF, an odd palette) does not cost the picture."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield

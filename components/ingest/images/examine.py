@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from components.ingest.images.decode import Looked, look_all
-from components.ingest.images.faults import Fault
 from components.ingest.images.features import ANIMATED, BLANK, FLAGS, Features, measure
 from components.ingest.images.pictures import Pictures
 from components.ingest.images.settings import Images
 from modelmill.ledger import Rejected
+from modelmill.pictures.faults import Fault
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

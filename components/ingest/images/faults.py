@@ -1,6 +1,4 @@
-"""Why a picture cannot be used."""
-
-from typing import NamedTuple
+"""Which reasons say that a picture's file is wrong."""
 
 BAD = frozenset(
     {
@@ -19,10 +17,3 @@ BAD = frozenset(
     }
 )
 """Reasons of this package that say that the file is wrong; all others say that the picture is not wanted."""
-
-
-class Fault(NamedTuple):
-    """The reason that the ledger counts, and what exactly is wrong, with both numbers."""
-
-    reason: str
-    detail: str

@@ -1,7 +1,7 @@
 """The pictures of a source in batches, and what is done with a batch wherever it is done."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from components.ingest.images.cifar import names_beside, read_cifar, refuse_pickle
 from components.ingest.images.examine import Examined, examine
 from components.ingest.images.files import read_files
 from components.ingest.images.idx import idx_pairs, read_idx
@@ -31,7 +32,7 @@ from modelmill.step import Step
 
 # No picture's hash, of which half the bits are set, is 0.
 _INCOMPARABLE = np.uint64(0)
-_FORMATS = ("image", "zip", "tar", "webdataset", "idx", "csv", "parquet")
+_FORMATS = ("image", "zip", "tar", "webdataset", "idx", "cifar", "csv", "parquet")
 _SHOWN = Personal(action="keep")
 
 
@@ -117,7 +118,7 @@ def _named(order: PictureOrder, examined: Examined, good: list[int], unlabelled:
 
 
 def _handed(step: Step, listed: Listed) -> Iterator[Handed]:
-    source, files = listed.source, listed.files
+    source, files = listed.source, _data_files(listed.source, listed.files)
     kinds = {file.name: _format(source, file) for file in files}
     pictures = [file for file in files if kinds[file.name] == "image"]
     total = sum(file.bytes for file in pictures)
@@ -164,6 +165,7 @@ def _file(step: Step, listed: Listed, file: SourceFile, kind: str, done: int) ->
             "zip": lambda: read_zip(opened),
             "tar": lambda: read_tar(opened),
             "webdataset": lambda: read_webdataset(opened, columns.label),
+            "cifar": lambda: read_cifar(opened, names_beside(listed.files, file)),
             "csv": lambda: read_pixel_csv(opened, listed.source.pixels),
             "parquet": lambda: read_image_parquet(opened, columns.image, columns.label if listed.labelled else None),
         }
@@ -175,9 +177,17 @@ def _opened(step: Step, listed: Listed, file: SourceFile, raw: Any) -> Opened:
     return Opened(file=file, source=listed.source, raw=raw, labelled=listed.labelled, scratch=step.scratch)
 
 
+def _data_files(source: Source, files: Sequence[SourceFile]) -> Sequence[SourceFile]:
+    """Return the files that hold pictures: of CIFAR-10 not the names of the labels, nor the page on it."""
+    if not any((source.format or format_of(file.name)) == "cifar" for file in files):
+        return files
+    return [file for file in files if not file.name.endswith((".txt", ".html"))]
+
+
 def _format(source: Source, file: SourceFile) -> str:
     kind = source.format or format_of(file.name)
     if kind == "text" or kind is None:
+        refuse_pickle(file)
         # A file of another kind among pictures is a bad row, which looking at it will find.
         return "image"
     if kind not in _FORMATS:

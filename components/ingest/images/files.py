@@ -4,8 +4,8 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 
-from components.ingest.images.faults import Fault
 from components.ingest.images.pictures import Gatherer, Pictures, folder_label, too_long
+from modelmill.pictures.faults import Fault
 from modelmill.sources import SourceFile, open_raw
 
 

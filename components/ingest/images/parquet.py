@@ -9,10 +9,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.ingest.images.faults import Fault
 from components.ingest.images.pictures import BATCH_BYTES, BATCH_PICTURES, Gatherer, Pictures, too_long
 from components.ingest.rows import Opened
 from modelmill.errors import UserError
+from modelmill.pictures.faults import Fault
 
 _BINARY = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary)
 

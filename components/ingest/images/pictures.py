@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
-from components.ingest.images.faults import Fault
 from modelmill.ledger import Rejected
+from modelmill.pictures.faults import Fault
 
 BATCH_PICTURES = 1024
 """Pictures that a reader hands on at a time, at most; about as many are looked at together."""

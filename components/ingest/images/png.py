@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from components.ingest.images.faults import Fault
+from modelmill.pictures.faults import Fault
 
 Pixels = npt.NDArray[np.uint8]
 

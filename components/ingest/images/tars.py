@@ -5,12 +5,12 @@ import tarfile
 from collections.abc import Iterator
 from typing import Self
 
-from components.ingest.images.faults import Fault
 from components.ingest.images.pictures import Gatherer, Pictures, folder_label, member_name, too_long
 from components.ingest.images.zips import FREE_BYTES, MAX_RATIO
 from components.ingest.rows import Opened
 from components.ingest.streams import unpacked
 from modelmill.errors import UserError
+from modelmill.pictures.faults import Fault
 
 # Of what stands before a member to give it a long name.
 _EXTRA_BYTES = 1 << 20

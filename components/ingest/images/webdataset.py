@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from components.ingest.images.faults import Fault
 from components.ingest.images.pictures import Gatherer, Pictures
 from components.ingest.images.tars import members
 from components.ingest.rows import Opened
+from modelmill.pictures.faults import Fault
 
 _PICTURES = frozenset({"jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "ppm", "pgm", "pbm"})
 _LABELS = ("cls", "json", "txt")

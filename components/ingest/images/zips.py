@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from struct import unpack_from
 
-from components.ingest.images.faults import Fault
 from components.ingest.images.pictures import Gatherer, Pictures, folder_label, member_name, too_long
 from components.ingest.rows import Opened
 from modelmill.errors import UserError
+from modelmill.pictures.faults import Fault
 
 # Pictures hardly shrink when packed; a blank bitmap of 1 MB may by more.
 MAX_RATIO = 200

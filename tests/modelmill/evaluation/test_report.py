@@ -30,7 +30,7 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         self.attributes += attrs
-        if tag not in {"meta", "link"}:
+        if tag not in {"meta", "link", "img"}:
             self._open.append(tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -63,6 +63,22 @@ def full_report() -> Report:
             "sources": [{"name": "a.csv", "read": 13000, "kept": 12545, "dropped": {"label_conflict": 455}}],
         },
     )
+
+
+def test_a_mistake_that_is_a_picture_is_drawn_and_nothing_else_is() -> None:
+    report = full_report()
+    picture = "data:image/png;base64,iVBORw0KGgo="
+    shown = [{**one.model_dump(), "picture": picture, "text": HOSTILE, "label": HOSTILE} for one in report.examples[:2]]
+    html = render(report.adding(examples=shown))
+    page = Page(html)
+    assert page.tags.count("img") == 2
+    assert [value for name, value in page.attributes if name == "src"] == [picture] * 2
+    assert [value for name, value in page.attributes if name == "alt"] == [f"{HOSTILE}, {HOSTILE}"] * 2
+    assert "onerror" not in {name for name, _ in page.attributes}
+    assert "img" not in Page(render(report)).tags
+    for wrong in ("https://elsewhere/a.png", "data:text/html;base64,PGI+", f'{picture}" onload="x', f"{picture}\n"):
+        with pytest.raises(ModelmillError, match=r"examples\.0\.picture"):
+            report.adding(examples=[{**shown[0], "picture": wrong}])
 
 
 def test_the_page_loads_nothing_and_runs_nothing() -> None:

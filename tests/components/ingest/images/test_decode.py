@@ -12,8 +12,8 @@ from PIL import Image, ImageFile
 
 from components.ingest.images import png
 from components.ingest.images.decode import Looked, look
-from components.ingest.images.faults import Fault
 from components.ingest.images.settings import Images
+from modelmill.pictures.faults import Fault
 from tests.components.ingest.images.tools import digit, fault, packed, photo, pixels, seen
 
 

@@ -10,12 +10,12 @@ import numpy.typing as npt
 from PIL import Image
 
 from components.ingest.images.decode import Looked, look
-from components.ingest.images.faults import Fault
 from components.ingest.images.pictures import Pictures
 from components.ingest.images.settings import Images
 from components.ingest.rows import Opened
 from components.ingest.settings import Source
 from modelmill.ledger import Rejected
+from modelmill.pictures.faults import Fault
 from modelmill.sources import list_files, open_raw
 
 

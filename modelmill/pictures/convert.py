@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from components.ingest.images.faults import Fault
+from modelmill.pictures.faults import Fault
 
 # EXIF 3.0, section 4.6.5.1.6: the tag, and what undoes each of its values.
 _ORIENTATION = 0x0112

@@ -2,7 +2,7 @@
 
 import re
 
-from components.ingest.images.faults import Fault
+from modelmill.pictures.faults import Fault
 
 # Only what can be read safely and in full; each with the parser of Pillow that is asked, and no other one.
 _MAGIC = (
