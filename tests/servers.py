@@ -86,6 +86,8 @@ def seaweedfs(folder: Path, before: S3Server | None = None) -> Iterator[S3Server
     (folder / "s3.json").write_text(json.dumps({"identities": _identities(server)}))
     command = [str(BIN / "weed"), "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder / 'data'}"]
     command += [f"-master.port={master}", f"-master.port.grpc={master_grpc}", "-master.volumeSizeLimitMB=128"]
+    # A server that goes on after SIGKILL waits for others to vote, by default for 10 s at least.
+    command += ["-master.electionTimeout=1s"]
     # On by default: it reports to the makers over the network.
     command += ["-master.telemetry=false"]
     # Each bucket takes volumes of its own, so the default of 8 would be spent by the second test.

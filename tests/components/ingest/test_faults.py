@@ -85,7 +85,8 @@ class Process:
         command += ["--sources", pin([uri])]
         self.events = folder / f"events-{time.monotonic_ns()}.jsonl"
         own = {"PYTHONPATH": str(ROOT), "MODELMILL_STORE": store, "MODELMILL_EVENTS": str(self.events)}
-        own |= env
+        # What a killed step has left in its scratch folder goes with the test's own.
+        own |= {"TMPDIR": str(folder), **env}
         self._process = subprocess.Popen(
             command, cwd=folder, env={**os.environ, **own}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
