@@ -33,6 +33,9 @@ _GBK = re.compile("(?:[\xb0-\xd7][\xa1-\xfe]|[\xa1\xa3][\xa1-\xfe]){8,}")
 # The same in shorter runs, which a text that holds a long one is made of.
 _GBK_RUN = re.compile("(?:[\xa1-\xa9\xb0-\xf7][\xa1-\xfe])+")
 
+_HEBREW = re.compile("[\u05d0-\u05ea]")
+_HEBREW_WORD = re.compile("[\u05d0-\u05ea]{2}")
+
 
 def repair(texts: Sequence[str]) -> tuple[list[str], npt.NDArray[np.bool_]]:
     """Return a batch of texts without mojibake, and which of them have changed.
@@ -59,7 +62,11 @@ def _repaired_line(line: str) -> str:
 
     if any(_is_gbk(run[0]) for run in _GBK.finditer(line)):
         line = _GBK_RUN.sub(_chinese, line)
-    return fix_encoding(line, _only_encoding())
+    repaired: str = fix_encoding(line, _only_encoding())
+    # A sign of multiplication before a quotation mark would be one Hebrew letter; mojibake of Hebrew comes in words.
+    if _HEBREW.search(repaired) and not _HEBREW_WORD.search(repaired):
+        return line
+    return repaired
 
 
 def _is_gbk(run: str) -> bool:

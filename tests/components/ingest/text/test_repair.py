@@ -129,3 +129,13 @@ def test_no_text_takes_more_than_linear_time(piece: str) -> None:
     repair([text])
 
     assert time.perf_counter() - began < 60
+
+
+@pytest.mark.parametrize("text", ["3×“wide” screens", "2×’", "a ×“b”"])
+def test_a_sign_of_multiplication_before_a_quotation_mark_is_no_hebrew_letter(text: str) -> None:
+    assert repair([text])[0] == [text]
+
+
+def test_hebrew_that_was_read_as_another_encoding_is_repaired() -> None:
+    text = "\u05d4\u05e1\u05e8\u05d8 \u05d4\u05d6\u05d4 \u05e0\u05d4\u05d3\u05e8 \u05de\u05d0\u05d5\u05d3"
+    assert repair([text.encode().decode("latin-1")])[0] == [text]
