@@ -8,6 +8,8 @@ import importlib.util
 import logging
 import multiprocessing
 import os
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
@@ -20,6 +22,8 @@ from modelmill.home import share_cores
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+# Between two looks at whether the parent is still there.
+_LOOK_SECONDS = 0.5
 # Batches under way for each worker: one in work and one that waits for it.
 _AHEAD = 2
 
@@ -87,11 +91,23 @@ def workers(*, little: bool, cores: int) -> Iterator[Workers]:
     else:
         # Not forked: threads of Arrow would be lost halfway.
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(cores, mp_context=context, initializer=share_cores) as pool:
+        with ProcessPoolExecutor(cores, mp_context=context, initializer=_begin, initargs=(os.getpid(),)) as pool:
             try:
                 yield Beside(pool, cores)
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _begin(parent: int) -> None:
+    """Make ready a process beside this one, which must not outlive it: a killed parent says no goodbye."""
+    share_cores()
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(_LOOK_SECONDS)
+    os._exit(1)
 
 
 @contextmanager

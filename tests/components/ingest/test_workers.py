@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from components.ingest import delimited, feed
@@ -125,6 +126,33 @@ def test_results_come_in_the_order_of_the_work_and_little_is_under_way_at_a_time
         for place, result in enumerate(found.map(_double, numbers())):
             assert result == 2 * place
             assert len(taken) <= place + 5
+
+
+def test_workers_do_not_outlive_a_killed_parent() -> None:
+    program = (
+        "import os, time\n"
+        "from components.ingest.workers import workers\n"
+        "if __name__ == '__main__':\n"
+        "    with workers(little=False, cores=2) as hands:\n"
+        "        print(*set(hands.map(whose, range(8))), flush=True)\n"
+        "        time.sleep(600)\n"
+    )
+    # A function that the workers can import.
+    program = program.replace("whose", "__import__('tests.components.ingest.test_workers', fromlist=['whose']).whose")
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        children = list(map(int, parent.stdout.readline().split()))
+        assert children
+        parent.kill()
+
+    until = time.monotonic() + 60
+    while (left := [child for child in children if psutil.pid_exists(child)]) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not left
+
+
+def whose(_: int) -> int:
+    return os.getpid()
 
 
 def test_a_killed_worker_is_an_error_and_not_a_silence() -> None:
