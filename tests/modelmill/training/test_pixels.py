@@ -63,6 +63,25 @@ def test_a_batch_is_a_pure_function_of_seed_and_step() -> None:
     assert not any(same(other.batch(step), made[step]) for step in range(9))
 
 
+def test_each_step_changes_the_same_rows_in_its_own_way() -> None:
+    whole = batches(CHANGES, batch_rows=ROWS)
+    assert not same(whole.batch(0), whole.batch(1))
+
+
+def test_the_other_label_is_that_of_the_picture_that_was_mixed_in() -> None:
+    seen = 0
+    for step in range(12):
+        tensors = batches(Augment(crop=0, cutmix=1.0)).batch(step).tensors
+        lowest_B, highest_B = (getattr(tensors["pixels"].flatten(1), name)(1).values.numpy() for name in ("min", "max"))
+        # One of both is the picture itself, the other what was pasted in.
+        there = lowest_B != highest_B
+        pairs = zip(tensors["labels"].tolist(), tensors["other_labels"].tolist(), strict=True)
+        found = [{int(LABELS[low]), int(LABELS[high])} for low, high in zip(lowest_B, highest_B, strict=True)]
+        assert all({*pair} == labels for pair, labels, mixed in zip(pairs, found, there, strict=True) if mixed)
+        seen += int(there.sum())
+    assert seen > 20
+
+
 def test_validation_rows_come_as_they_are_in_their_own_order() -> None:
     made = batches(CHANGES).fixed()
     assert [number for batch in made for number in numbers(batch)] == list(range(ROWS))
