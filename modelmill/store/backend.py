@@ -16,7 +16,7 @@ class NotFound(ModelmillError):  # noqa: N818  it reads as what it says, like Fi
 
 
 class Backend(Protocol):
-    """A place for bytes by key, in which nothing is ever overwritten."""
+    """A place for bytes by key, in which nothing is ever overwritten; what may be deleted, the store decides."""
 
     def put_if_absent(self, key: str, data: bytes | Path) -> bool:
         """Put bytes, or a file's, whole or not at all; return whether they were put.
@@ -37,6 +37,9 @@ class Backend(Protocol):
 
     def size(self, key: str) -> int:
         """Return the size of a key in bytes; raise NotFound without one."""
+
+    def delete(self, key: str) -> None:
+        """Delete a key; it may be gone already."""
 
     def keys(self, prefix: str) -> Iterator[str]:
         """Yield the keys that start with a prefix, in any order."""

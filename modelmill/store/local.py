@@ -13,6 +13,7 @@ from modelmill.store.backend import NotFound
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS}
+_ATTEMPTS = 20
 
 
 class LocalBackend:
@@ -28,17 +29,16 @@ class LocalBackend:
             if path.exists():
                 return False
             temporary = self.root / "tmp" / uuid.uuid4().hex
-            for folder in (path.parent, temporary.parent):
-                folder.mkdir(parents=True, exist_ok=True)
+            temporary.parent.mkdir(parents=True, exist_ok=True)
             try:
                 _write(temporary, data)
-                os.link(temporary, path)
-            except FileExistsError:
-                return False
+                put = _link(temporary, path)
             finally:
                 temporary.unlink(missing_ok=True)
-            _sync_folder(path.parent)
-        return True
+            # Gone if all in it was deleted already.
+            with contextlib.suppress(FileNotFoundError):
+                _sync_folder(path.parent)
+        return put
 
     def get(self, key: str) -> bytes:
         """Return the bytes of a key."""
@@ -62,15 +62,25 @@ class LocalBackend:
         with self._explained(key):
             return (self.root / key).stat().st_size
 
+    def delete(self, key: str) -> None:
+        """Delete a key, and the folders above it that are empty then."""
+        path = self.root / key
+        with self._explained(key):
+            path.unlink(missing_ok=True)
+        # One that another writer fills at this moment stays.
+        with contextlib.suppress(OSError):
+            for folder in path.relative_to(self.root).parents[:-1]:
+                (self.root / folder).rmdir()
+
     def keys(self, prefix: str) -> Iterator[str]:
         """Yield the keys that start with a prefix, in any order."""
         pending = [self.root / prefix.rpartition("/")[0]]
         with self._explained(prefix):
             while pending:
                 folder = pending.pop()
-                if folder == self.root / "tmp" or not folder.is_dir():
+                if folder == self.root / "tmp":
                     continue
-                for path in folder.iterdir():
+                for path in _listed(folder):
                     key = path.relative_to(self.root).as_posix()
                     if path.is_dir():
                         pending.append(path)
@@ -101,6 +111,14 @@ class LocalBackend:
         return f"{error.strerror or error}; check the folder's owner and mode, or put MODELMILL_STORE elsewhere"
 
 
+def _listed(folder: Path) -> list[Path]:
+    """Return what lies in a folder; nothing where there is none, or none any more."""
+    try:
+        return list(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
 def _write(path: Path, data: bytes | Path) -> None:
     """Write bytes, or a file's, and wait until they are on the disk."""
     with path.open("xb") as target:
@@ -111,6 +129,24 @@ def _write(path: Path, data: bytes | Path) -> None:
             target.write(data)
         target.flush()
         os.fsync(target.fileno())
+
+
+def _link(temporary: Path, path: Path) -> bool:
+    """Give a file its name; return False where it is taken."""
+    for attempt in range(_ATTEMPTS):
+        # An empty folder may be deleted by another process just now.
+        with contextlib.suppress(FileNotFoundError, FileExistsError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+        except FileNotFoundError:
+            if attempt + 1 == _ATTEMPTS:
+                raise
+        else:
+            return True
+    raise AssertionError("unreachable: the last attempt returns or raises")
 
 
 def _sync_folder(folder: Path) -> None:

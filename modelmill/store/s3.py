@@ -122,6 +122,11 @@ class S3Backend:
             size: int = self._call("head_object", key)["ContentLength"]
             return size
 
+    def delete(self, key: str) -> None:
+        """Delete a key; S3 answers the same whether it was there or not."""
+        with self._explained(key):
+            self._call("delete_object", key)
+
     def keys(self, prefix: str) -> Iterator[str]:
         """Yield the keys that start with a prefix, in the server's order: not every server sorts by the whole key."""
         with self._explained(prefix):
