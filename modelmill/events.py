@@ -1,7 +1,8 @@
 """What a step tells its parent while it runs: JSON lines in the file named by MODELMILL_EVENTS.
 
-Kinds: `started` (pid), `progress` (what, done, total, unit), `figures` (values, at), and last `done` (summary) or
-`failed` (exit_code, message). Every line carries `step` and `time` (seconds since the epoch).
+Kinds: `started` (pid), `progress` (what, done, total, unit), `figures` (values, at), `spike` (at, loss, reason, done: a
+step of training that was left out), and last `done` (summary) or `failed` (exit_code, message). Every line carries
+`step` and `time` (seconds since the epoch).
 """
 
 import json

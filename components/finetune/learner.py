@@ -12,6 +12,7 @@ from modelmill.dataset import Dataset
 from modelmill.errors import UserError
 from modelmill.training.data import Batch, Batches
 from modelmill.training.objectives import Objective
+from modelmill.training.strategy import Plan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,8 @@ class Learner:
     """Writes the model, with all that stands before its weights, into a folder."""
     meta: Mapping[str, Any]
     """What `modelmill.json` says of it beside task and lineage."""
+    plan: Plan | None = None
+    """Which weights learn; None for all."""
 
 
 def rows_of(dataset: Dataset, split: str, columns: Sequence[str]) -> pa.Table:

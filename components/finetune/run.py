@@ -9,7 +9,7 @@ from components.finetune.learner import Learner, Start
 from components.finetune.settings import FinetuneSettings
 from modelmill.dataset import Dataset, open_dataset
 from modelmill.digest import digest
-from modelmill.errors import ModelmillError
+from modelmill.errors import ModelmillError, UserError
 from modelmill.models.base import base_folder
 from modelmill.models.folder import fetch_model, save_model
 from modelmill.step import Step
@@ -47,6 +47,8 @@ def run(step: Step, settings: FinetuneSettings, labelled: str, model: str, base:
         raise ModelmillError(f"{labelled}: holds {kind}, and fine-tuning reads {', '.join(_LEARNERS)}")
     device = prepare(settings.seed)
     learner = _LEARNERS[kind](settings, dataset, _start(step, model, base))
+    if learner.plan is None and not settings.plain:
+        raise UserError(f"finetune: strategy, layer_decay and gradual are not for {kind}; leave them out")
     inputs = {"labelled": labelled, "model": model, "base": base}
     key = digest({"stage": "finetune", "settings": settings.model_dump(), "inputs": inputs, "code": code_digest()})
     job = Job(
@@ -57,6 +59,7 @@ def run(step: Step, settings: FinetuneSettings, labelled: str, model: str, base:
         validation=learner.validation,
         checkpoints=Checkpoints(store=step.store, run_key=key, scratch=step.scratch),
         device=device,
+        plan=learner.plan,
     )
     figures = train(step, _loop(settings, learner), job)
     folder = step.scratch / "tuned"
@@ -74,13 +77,4 @@ def _start(step: Step, model: str, base: str) -> Start:
 
 
 def _loop(settings: FinetuneSettings, learner: Learner) -> LoopSettings:
-    return LoopSettings(
-        steps=settings.epochs * learner.steps_per_epoch,
-        lr=settings.lr,
-        warmup=settings.warmup,
-        weight_decay=settings.weight_decay,
-        precision=settings.precision,
-        checkpoint_seconds=settings.checkpoint_seconds,
-        validate_every=learner.steps_per_epoch,
-        keep_best=learner.best,
-    )
+    return LoopSettings.of_epochs(settings, settings.epochs, learner.steps_per_epoch, learner.best)

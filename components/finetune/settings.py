@@ -7,27 +7,37 @@ from pydantic import Field
 from modelmill.models.architecture import Shape
 from modelmill.settings import Task
 from modelmill.training.augment_settings import Augment
-from modelmill.training.settings import Training
+from modelmill.training.settings import Strategy, Training, Whole
 
 
 class Finetune(Training):
     """The recipe's section `finetune`: learning the task from labelled rows."""
 
-    strategy: Literal["full"] = "full"
-    """`full`: every weight learns."""
+    strategy: Strategy = Whole(name="full")
+    """What learns: `full` all weights; `head` what is behind the layers; {name: last, layers: 2} the last layers too;
+    {name: layers, weights: [...]} those whose names match; `lora` thin matrices beside the dense layers."""
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    """A layer's share of the learning rate of the layer above it (arXiv:1801.06146, section 3.2)."""
+    gradual: bool = False
+    """In the first epoch only what is behind the layers learns, and with each epoch one layer more, from the last one
+    down (arXiv:1801.06146, section 3.3)."""
     base: str | None = None
     """URI of a model's folder to start from, where there is no pretraining."""
     epochs: int = Field(default=3, ge=1)
     """Times that every row is read; the weights after the epoch with the best validation accuracy are kept."""
     lr: float = Field(default=8e-5, gt=0, le=1)
-    """Highest learning rate; it rises to it during the warm-up and falls to 0 in a straight line."""
+    """Highest learning rate; it rises to it during the warm-up, and then follows the schedule."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the certainty that goes to all classes alike while learning (arXiv:1512.00567, section 7)."""
     model: Shape | None = None
     """The shape of a start from random weights, where there is neither pretraining nor a base."""
     augment: Augment = Augment()
     """How pictures are changed at random while learning. For pictures."""
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    """Share of each label that is spread over all of them while learning; Szegedy et al. 2016 (arXiv:1512.00567) take
-    0.1. For pictures."""
+
+    @property
+    def plain(self) -> bool:
+        """Whether all weights learn at all times at one rate."""
+        return self.strategy == Whole(name="full") and self.layer_decay == 1 and not self.gradual
 
 
 class FinetuneSettings(Finetune):

@@ -1,7 +1,9 @@
 """A text classifier over tokens: an encoder, from weights or from random ones, under a dense layer."""
 
+from functools import partial
 from pathlib import Path
 
+import torch
 from transformers import PreTrainedConfig
 
 from components.finetune.learner import Learner, Start, rows_of
@@ -10,7 +12,7 @@ from modelmill.dataset import Dataset
 from modelmill.errors import UserError
 from modelmill.models import text
 from modelmill.models.architecture import Architecture
-from modelmill.training import objectives
+from modelmill.training import lora, objectives, strategy
 from modelmill.training.data import LabelledBatches, labelled_rows
 
 
@@ -26,19 +28,28 @@ def prepare(settings: FinetuneSettings, dataset: Dataset, start: Start) -> Learn
     batches = _batches(settings, dataset, "train")
 
     def save(folder: Path) -> None:
+        lora.merge(classifier)
         text.save(classifier, folder)
         dataset.fetch_attachments(folder, "tokenizer/")
 
     return Learner(
         model=classifier,
-        objective=objectives.classification,
+        objective=partial(objectives.classification, smoothing=settings.label_smoothing),
         batches=batches,
         steps_per_epoch=batches.steps_per_epoch,
         validation=_batches(settings, dataset, "validation").fixed(),
         best="accuracy",
         save=save,
         meta={"labels": labels, "max_tokens": dataset.meta["max_tokens"]},
+        plan=_plan(settings, classifier, batches.steps_per_epoch),
     )
+
+
+def _plan(settings: FinetuneSettings, model: torch.nn.Module, batches: int) -> strategy.Plan | None:
+    if settings.plain:
+        return None
+    epoch = -(-batches // settings.accumulate)
+    return strategy.plan(model, settings.strategy, settings.layer_decay, epoch if settings.gradual else None)
 
 
 def _start(settings: FinetuneSettings, dataset: Dataset, folder: Path | None) -> Path | PreTrainedConfig:

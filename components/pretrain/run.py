@@ -102,13 +102,5 @@ def _batches(settings: PretrainSettings, dataset: Dataset) -> tuple[PackedBatche
 
 
 def _loop(settings: PretrainSettings) -> LoopSettings:
-    return LoopSettings(
-        steps=settings.steps,
-        lr=settings.lr,
-        warmup=settings.warmup,
-        weight_decay=settings.weight_decay,
-        precision=settings.precision,
-        checkpoint_seconds=settings.checkpoint_seconds,
-        validate_every=-(-settings.steps // _VALIDATIONS),
-        keep_best=None,
-    )
+    validate_every = -(-settings.steps // _VALIDATIONS)
+    return LoopSettings(training=settings, steps=settings.steps, validate_every=validate_every, keep_best=None)

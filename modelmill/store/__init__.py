@@ -28,6 +28,7 @@ EPOCH_KEY = "epoch.json"
 WORK = "work"
 """Where steps keep what is of use until they have ended."""
 _SHA256 = re.compile("[0-9a-f]{64}")
+_CHECKPOINT = re.compile(r"(checkpoints/[0-9a-f]{64}/)(step-[0-9]+|lease/[0-9]+)\.json")
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,15 @@ class Store:
                 " overwritten; if it was changed by hand, delete it and run again"
             )
 
+    def claim(self, key: str, value: Mapping[str, Any]) -> bool:
+        """Put a manifest where there is none; return whether it is this one that lies there: of several one wins.
+
+        Raises:
+            ModelmillError: the store cannot be written.
+        """
+        data = canonical_json(value).encode()
+        return self._backend.put_if_absent(check_name(key), data) or self._backend.get(key) == data
+
     def append(self, folder: str, value: Mapping[str, Any], *, after: int) -> int:
         """Put a manifest behind the last one of a numbered chain, '<folder>/<number>.json', and return its number.
 
@@ -197,6 +207,33 @@ class Store:
         """
         for each in [each for each in self.keys(_work_key(key)) if f"{each}/".startswith(f"{key}/")]:
             self._backend.delete(each)
+
+    def delete_checkpoint(self, key: str) -> None:
+        """Delete a checkpoint, or a mark of its run's lease; it may be gone already.
+
+        Its blobs go with it, but for those that another checkpoint of the run names. No other manifest names them: the
+        files of a checkpoint have its run's key in them.
+
+        Raises:
+            ModelmillError: the key is of something else, or the store cannot be written.
+        """
+        found = _CHECKPOINT.fullmatch(key)
+        if found is None:
+            raise ModelmillError(f"{key!r} is no checkpoint, and nothing else of the store is deleted with them")
+        blobs = self._checkpoint_blobs(key)
+        self._backend.delete(key)
+        if blobs:
+            blobs.difference_update(*map(self._checkpoint_blobs, self.keys(f"{found[1]}step-")))
+        for sha256 in blobs:
+            self._backend.delete(_blob_key(sha256))
+
+    def _checkpoint_blobs(self, key: str) -> set[str]:
+        """Return what blobs a checkpoint names; none where it is damaged or gone."""
+        try:
+            named = {blob["sha256"] for blob in self.get_manifest(key).get("files", {}).values()}
+            return {sha256 for sha256 in named if _blob_key(sha256)}
+        except (ModelmillError, AttributeError, KeyError, TypeError):
+            return set()
 
     def keys(self, prefix: str) -> Iterator[str]:
         """Yield the keys that start with a prefix, sorted."""

@@ -2,14 +2,16 @@
 
 # N rows, B rows of a batch, T tokens, K masked positions of a row at most, M masked positions of a batch
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import torch
+
+from modelmill.errors import ModelmillError
 
 Array = npt.NDArray[Any]
 
@@ -27,13 +29,49 @@ class Batch:
     rows: int
     tokens: int
     """Padding not counted."""
+    flat: Mapping[str, str] = field(default_factory=dict)
+    """Tensors that have an entry for each true one of another tensor, by the other's name; the rest have one a row."""
+
+    def cut(self, most: int | None) -> "Iterator[Batch]":
+        """Yield the batch in pieces of at most so many rows, as even as can be.
+
+        Raises:
+            ModelmillError: a tensor has neither an entry a row nor another tensor that says which are a row's.
+        """
+        if most is None or most >= self.rows:
+            yield self
+            return
+        # Even, since normalisation over the batch cannot do with a single row that is left over.
+        count = -(-self.rows // most)
+        for number in range(count):
+            yield self.rows_between(self.rows * number // count, self.rows * (number + 1) // count)
+
+    def rows_between(self, start: int, end: int) -> "Batch":
+        """Return some of the rows, with as much of the padding as the batch has.
+
+        Raises:
+            ModelmillError: a tensor has neither an entry a row nor another tensor that says which are a row's.
+        """
+        tensors = {name: self._piece(name, start, end) for name in self.tensors}
+        tokens = self.tokens * (end - start) // self.rows
+        return Batch(tensors=tensors, rows=end - start, tokens=tokens, flat=self.flat)
+
+    def _piece(self, name: str, start: int, end: int) -> torch.Tensor:
+        tensor = self.tensors[name]
+        if name in self.flat:
+            of_row_B = self.tensors[self.flat[name]].flatten(1).sum(dim=1)
+            first, count = int(of_row_B[:start].sum()), int(of_row_B[start:end].sum())
+            return tensor[first : first + count]
+        if tensor.ndim and len(tensor) != self.rows:
+            raise ModelmillError(f"a batch of {self.rows} rows holds {len(tensor)} {name}, and cannot be cut")
+        return tensor[start:end] if tensor.ndim else tensor
 
     def to(self, device: torch.device) -> "Batch":
         """Return the batch on a device."""
         if device.type == "cpu":
             return self
         moved = {name: tensor.pin_memory().to(device, non_blocking=True) for name, tensor in self.tensors.items()}
-        return Batch(tensors=moved, rows=self.rows, tokens=self.tokens)
+        return replace(self, tensors=moved)
 
 
 class Batches(Protocol):
@@ -78,7 +116,7 @@ class Masking:
             "real": torch.from_numpy(np.arange(width) < count_B[:, None]),
             "targets": torch.from_numpy(targets_M),
         }
-        return Batch(tensors=tensors, rows=len(ids_BT), tokens=ids_BT.size)
+        return Batch(tensors=tensors, rows=len(ids_BT), tokens=ids_BT.size, flat={"targets": "real"})
 
 
 @dataclass(kw_only=True)

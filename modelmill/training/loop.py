@@ -3,105 +3,32 @@
 import logging
 import math
 import time
-from collections import defaultdict
-from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from modelmill.errors import ModelmillError
 from modelmill.step import Step
-from modelmill.training import checkpoint, optimizer, precision, utilisation
-from modelmill.training.checkpoint import Checkpoints, Tensors
-from modelmill.training.data import Batch, Batches
-from modelmill.training.objectives import Objective, Scored
+from modelmill.training import checkpoint, lease, optimizer, precision, speed, spikes, utilisation, validation
+from modelmill.training.average import Average
+from modelmill.training.data import Batch
+from modelmill.training.figures import Meter, Window
+from modelmill.training.gradients import Gradients, Total
+from modelmill.training.objectives import Objective
+from modelmill.training.progress import Progress
+from modelmill.training.schedule import Rates
+from modelmill.training.state import Job, LoopSettings, State
+from modelmill.training.validation import LOWER_IS_BETTER
+from modelmill.training.writer import Writer
+
+__all__ = ["LOWER_IS_BETTER", "Job", "LoopSettings", "train"]
 
 log = logging.getLogger(__name__)
 
-# BERT's own (appendix A.2, arXiv:1810.04805): longer gradients are cut to this length.
-_CLIP = 1.0
-LOWER_IS_BETTER = frozenset({"loss", "mse"})
-"""Validation figures of which the lower is the better."""
 # Points that a curve of a figure over the steps has.
 _POINTS = 100
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoopSettings:
-    """How long and how fast to learn."""
-
-    steps: int
-    lr: float
-    """Highest learning rate, reached after the warm-up."""
-    warmup: float
-    """Share of the steps in which the rate rises, from 0 to 1."""
-    weight_decay: float
-    precision: Literal["auto", "fp32", "bf16"]
-    checkpoint_seconds: float
-    """Time between two checkpoints."""
-    validate_every: int
-    """Steps between two looks at the validation rows; the last step is always followed by one."""
-    keep_best: str | None
-    """The validation figure by which the best weights are chosen and returned; without one the last ones are."""
-
-
-@dataclass(kw_only=True)
-class Job:
-    """What to train: the loop knows no model and no objective."""
-
-    what: str
-    """Name on the progress bar."""
-    model: torch.nn.Module
-    objective: Objective
-    batches: Batches
-    validation: Sequence[Batch]
-    checkpoints: Checkpoints
-    device: torch.device
-
-
-@dataclass(kw_only=True)
-class _State:
-    """What a checkpoint holds beside tensors; no clock in it, so that one step has one state."""
-
-    precision: precision.Precision
-    step: int = 0
-    """Steps done."""
-    validated: int = 0
-    """The last step that was followed by validation."""
-    validations: list[dict[str, float]] = field(default_factory=list)
-    best: dict[str, float] | None = None
-
-
-@dataclass(kw_only=True)
-class _Window:
-    """What is summed up between two points of the curves."""
-
-    loss: torch.Tensor | float = 0.0
-    count: int = 0
-    rows: int = 0
-    tokens: int = 0
-    waited: float = 0.0
-    """Seconds spent on getting batches."""
-    began: float = field(default_factory=time.perf_counter)
-
-    def add(self, scored: Scored, batch: Batch, waited: float) -> None:
-        # Stays on the device: to read it there is to wait for it.
-        self.loss = self.loss + scored.loss.detach()
-        self.count += scored.count
-        self.rows += batch.rows
-        self.tokens += batch.tokens
-        self.waited += waited
-
-    def figures(self) -> dict[str, float]:
-        seconds = time.perf_counter() - self.began
-        return {
-            "loss": float(self.loss) / self.count,
-            "samples_per_second": self.rows / seconds,
-            "tokens_per_second": self.tokens / seconds,
-            "data_wait_share": self.waited / seconds,
-        }
 
 
 def train(step: Step, settings: LoopSettings, job: Job) -> dict[str, Any]:
@@ -109,13 +36,18 @@ def train(step: Step, settings: LoopSettings, job: Job) -> dict[str, Any]:
 
     Raises:
         Interrupted: the step was asked to stop; the state is saved, and the same call goes on from it.
-        ModelmillError: the loss is not finite.
-        UserError: the wanted precision does not run here.
+        ModelmillError: training diverged, does not fit the memory, or another process is at it.
+        UserError: what was wanted does not run here.
     """
-    loop = _Loop(step=step, settings=settings, job=job)
-    loop.resume_or_start()
-    loop.run()
-    return loop.finish()
+    with lease.held(step, job.checkpoints.run_key, job.what) as held:
+        loop = _Loop(step=step, settings=settings, job=job, lease=held)
+        try:
+            loop.resume_or_start()
+            loop.run()
+            loop.writer.wait()
+        finally:
+            loop.writer.close()
+        return loop.finish()
 
 
 @dataclass(kw_only=True)
@@ -123,164 +55,307 @@ class _Loop:
     step: Step
     settings: LoopSettings
     job: Job
-    state: _State = field(init=False)
-    optimizer: torch.optim.AdamW = field(init=False)
-    best: Tensors = field(default_factory=dict, init=False)
-    window: _Window = field(default_factory=_Window, init=False)
-    whole: _Window = field(default_factory=_Window, init=False)
-    trained: float = field(default=0.0, init=False)
-    """Seconds of training alone in this process."""
-    flops_per_token: float = field(default=0.0, init=False)
+    lease: lease.Lease
+    progress: Progress = field(init=False)
+    objective: Objective = field(init=False)
+    rates: Rates = field(init=False)
+    gradients: Gradients = field(init=False)
+    writer: Writer = field(init=False)
+    meter: Meter = field(default_factory=Meter, init=False)
     saved: float = field(default_factory=time.monotonic, init=False)
+    """When the state was saved last."""
+    began: float = field(default_factory=time.monotonic, init=False)
+    """When this process began, less the seconds that those before it took."""
 
     def resume_or_start(self) -> None:
-        self.job.model.to(self.job.device)
-        self.optimizer = optimizer.adamw(self.job.model, self.settings.weight_decay)
-        found = self.job.checkpoints.newest()
-        if found is None:
-            chosen, figures = precision.choose(self.settings.precision, self.job.device, self._rehearse)
-            self.state = _State(precision=chosen)
+        job, training = self.job, self.settings.training
+        job.model.to(job.device)
+        if training.recompute:
+            speed.recompute(job.model)
+        self.objective = speed.compiled(job.objective, job.device) if training.compile else job.objective
+        groups = optimizer.one_group(job.model) if job.plan is None else job.plan.groups
+        self.progress = Progress(
+            model=job.model,
+            device=job.device,
+            optimizer=optimizer.make(groups, training),
+            average=None if training.ema is None else Average(job.model, training.ema),
+        )
+        self.rates = Rates.of(training, self.settings.steps)
+        self.writer = Writer(
+            checkpoints=job.checkpoints, newest=training.keep_checkpoints, every=training.checkpoint_steps
+        )
+        if not self._resumed():
+            self.progress.begin(State(precision="fp32", micro_rows=training.micro_rows))
+            self._ready()
+            chosen, figures = precision.choose(training.precision, job.device, self._rehearse)
+            self.progress.begin(State(precision=chosen, micro_rows=self.gradients.micro_rows))
             if figures:
                 self.step.figures(figures)
-            return
-        checkpoint.load_model_tensors(self.job.model, found.tensors["model"])
-        optimizer.load_state_tensors(self.optimizer, found.tensors.get("optimizer", {}))
-        checkpoint.set_random_state(found.tensors["random"])
-        self.best = found.tensors.get("best", {})
-        self.state = _State(**found.state)
-        log.info("%s: resumes after step %d of %d", self.job.what, self.state.step, self.settings.steps)
+        self._ready()
+
+    def _resumed(self) -> bool:
+        """Take up the newest checkpoint that fits; return whether there is one."""
+        for found in self.job.checkpoints.whole():
+            try:
+                self.progress.take(found)
+            except (ModelmillError, KeyError, TypeError) as error:
+                self.job.checkpoints.pass_over(found.step, error)
+            else:
+                log.info("%s: resumes after step %d of %d", self.job.what, found.step, self.settings.steps)
+                return True
+        return False
+
+    @property
+    def state(self) -> State:
+        return self.progress.state
 
     def run(self) -> None:
         """Alternate steps and validation until all steps are done; every turn begins where a checkpoint may be."""
-        state, steps = self.state, self.settings.steps
         self.job.model.train()
-        self.window, self.whole = _Window(), _Window()
+        self.meter = Meter()
         while True:
-            self.step.progress(self.job.what, state.step, steps, "steps")
+            state = self.state
+            self.step.progress(self.job.what, state.step, self.settings.steps, "steps")
+            self._check_time()
             if self._validation_is_due():
                 self._validate()
             if self.step.stopping:
                 self._save()
+                self.writer.wait()
                 self.step.check_stop()
-            if state.step == steps:
+            if self._is_last():
+                self._check_finite()
                 return
-            if time.monotonic() - self.saved >= self.settings.checkpoint_seconds:
+            if self._save_is_due():
                 self._save()
             self._learn()
 
     def finish(self) -> dict[str, Any]:
         """Put the weights to keep into the model; return the figures of the whole training."""
-        figures: dict[str, Any] = {"steps": self.settings.steps, "precision": self.state.precision}
-        validation = self.state.validations[-1] if self.state.validations else {}
-        if self.state.best is not None:
-            checkpoint.load_model_tensors(self.job.model, self.best)
-            validation = self.state.best
-            figures["kept_step"] = int(validation["step"])
-        figures |= {f"validation_{name}": value for name, value in validation.items() if name != "step"}
-        if self.trained:
-            figures["tokens_per_second"] = round(self.whole.tokens / self.trained, 1)
-            figures["samples_per_second"] = round(self.whole.rows / self.trained, 2)
-            figures["data_wait_share"] = round(self.whole.waited / self.trained, 4)
-            done = self.flops_per_token * self.whole.tokens / self.trained
-            figures["flop_utilisation"] = round(done / utilisation.peak(self.job.device, self.state.precision), 6)
-        self.job.model.eval()
+        state = self.state
+        figures: dict[str, Any] = {"steps": state.step, "precision": state.precision}
+        if state.ended:
+            figures["ended_by"] = state.ended
+        if state.micro_rows is not None:
+            figures["micro_rows"] = state.micro_rows
+        if state.watch.spikes:
+            figures["spikes"] = state.watch.spikes
+        shown = state.validations[-1] if state.validations else {}
+        if state.best is not None:
+            shown = state.best
+            figures["kept_step"] = int(shown["step"])
+        figures |= {f"validation_{name}": value for name, value in shown.items() if name != "step"}
+        figures |= self.meter.figures(self.job.device, state.precision, self.writer.seconds)
+        self.progress.put_kept()
         return figures
 
     def _learn(self) -> None:
+        training, state = self.settings.training, self.state
         began = time.perf_counter()
-        batch = self.job.batches.batch(self.state.step).to(self.job.device)
+        batches = self._batches()
         waited = time.perf_counter() - began
-        factor = optimizer.rate(self.state.step, self.settings.steps, self.settings.warmup)
-        optimizer.set_rate(self.optimizer, self.settings.lr * factor)
-        # Counted once: it takes time, and a token is as much work in one batch as in another.
-        with nullcontext() if self.flops_per_token else utilisation.counter() as counter:
-            scored = self._backward(batch, self.state.precision)
-        if counter is not None:
-            self.flops_per_token = counter.get_total_flops() / batch.tokens
-        torch.nn.utils.clip_grad_norm_(self.job.model.parameters(), _CLIP, foreach=True)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.state.step += 1
-        self.trained += time.perf_counter() - began
-        for window in (self.window, self.whole):
-            window.add(scored, batch, waited)
-        if self.state.step % max(1, self.settings.steps // _POINTS) == 0 or self.state.step == self.settings.steps:
-            self._tell(self.settings.lr * factor)
+        lr = training.lr * self.rates.factor(state.step)
+        optimizer.set_rate(self.progress.optimizer, lr)
+        if self.job.plan is not None and self.job.plan.thaw is not None:
+            self.job.plan.thaw(state.step)
+        before = self._floating_buffers() if training.on_spike == "skip" else []
+        total = self._counted(batches)
+        state.micro_rows = self.gradients.micro_rows
+        fault = self._fault(total)
+        if fault and not self._pass_over(fault, total, before):
+            return
+        if not fault:
+            self._update()
+        state.step += 1
+        self.meter.seconds += time.perf_counter() - began
+        if not fault:
+            self.meter.add(total, waited)
+        if state.step % max(1, self.settings.steps // _POINTS) == 0 or state.step == self.settings.steps:
+            self._tell(lr)
 
-    def _backward(self, batch: Batch, in_precision: precision.Precision) -> Scored:
-        with precision.autocast(self.job.device, in_precision):
-            scored = self.job.objective(self.job.model, batch)
-        (scored.loss / scored.count).backward()  # type: ignore[no-untyped-call]
-        return scored
+    def _counted(self, batches: list[Batch]) -> Total:
+        """Compute the gradients of batches, and once how much work a token is: it is as much in one as in another."""
+        if self.meter.flops_per_token:
+            return self.gradients.compute(batches)
+        if self.settings.training.compile:
+            # What was translated cannot be counted; the same work is done twice in this one step.
+            self.gradients.objective = self.job.objective
+            with utilisation.counter() as counter:
+                self._rehearse(self.state.precision, self.state.step)
+            self.gradients.objective = self.objective
+            self.meter.flops_per_token = counter.get_total_flops() / self.job.batches.batch(self.state.step).tokens
+            return self.gradients.compute(batches)
+        with utilisation.counter() as counter:
+            total = self.gradients.compute(batches)
+        self.meter.flops_per_token = counter.get_total_flops() / total.tokens
+        return total
+
+    def _batches(self) -> list[Batch]:
+        """Return the batches of the next step."""
+        accumulate, end = self.settings.training.accumulate, self.settings.batches
+        first = self.state.step * accumulate
+        last = first + accumulate if end is None else min(first + accumulate, end)
+        return [self.job.batches.batch(number + self.state.passed) for number in range(first, last)]
+
+    def _fault(self, total: Total) -> str:
+        """Return what is wrong with a step's gradients, after they were cut; '' for nothing, or unread."""
+        training = self.settings.training
+        self.progress.scaler.unscale_(self.progress.optimizer)
+        if training.l1 or training.l2:
+            optimizer.penalise(self.progress.optimizer, training.l1, training.l2)
+        watched = spikes.reads_every_step(training)
+        if training.clip is None and not watched:
+            return ""
+        norm = self.gradients.clipped(training.clip)
+        if not watched:
+            return ""
+        # In fp16 gradients overflow now and then, and the scaler leaves those updates out.
+        length = None if self.progress.scaler.is_enabled() else float(norm)
+        return self.state.watch.fault(float(total.loss) / max(total.count, 1), length, training)
+
+    def _update(self) -> None:
+        self.progress.scaler.step(self.progress.optimizer)
+        self.progress.scaler.update()
+        self.progress.optimizer.zero_grad(set_to_none=True)
+        if self.progress.average is not None:
+            self.progress.average.follow(self.state.step)
+
+    def _pass_over(self, fault: str, total: Total, buffers: list[torch.Tensor]) -> bool:
+        """Leave a step out, or go back to a checkpoint; return whether the step counts as done.
+
+        Raises:
+            ModelmillError: the settings want to stop, or this happened too often.
+        """
+        training, state = self.settings.training, self.state
+        state.watch.spikes += 1
+        if training.on_spike == "stop":
+            raise self._diverged(fault, state.step + 1)
+        if state.watch.spikes > training.max_spikes:
+            raise self._diverged(f"{fault}, after max_spikes ({training.max_spikes}) others", state.step + 1)
+        self.progress.optimizer.zero_grad(set_to_none=True)
+        if self.progress.scaler.is_enabled():
+            self.progress.scaler.update()
+        at, done = state.step + 1, "skipped the update"
+        if training.on_spike == "skip":
+            for kept, buffer in zip(buffers, self._floating_buffers(copied=False), strict=True):
+                buffer.copy_(kept)
+        else:
+            done = self._roll_back()
+        loss = float(total.loss) / max(total.count, 1)
+        log.warning("%s: step %d: %s; %s", self.job.what, at, fault, done)
+        self.step.events.emit("spike", at=at, loss=loss if math.isfinite(loss) else str(loss), reason=fault, done=done)
+        return training.on_spike == "skip"
+
+    def _roll_back(self) -> str:
+        """Go back to the last checkpoint of fixed steps, and pass over the batches that were read since."""
+        training, state = self.settings.training, self.state
+        every, began = training.checkpoint_steps or 1, self.began
+        target = state.step // every * every
+        self.writer.wait()
+        # Those saved in between lead to the spike.
+        self.job.checkpoints.drop_after(target)
+        self.progress.take(self.job.checkpoints.load(target))
+        self._ready()
+        read = (state.step - target + 1) * training.accumulate
+        self.state.passed = state.passed + read
+        self.state.watch.spikes = state.watch.spikes
+        self.began = began
+        self.meter.window = Window()
+        return f"rolled back to step {target} and passes over {read} batches"
 
     def _tell(self, lr: float) -> None:
-        figures = self.window.figures()
-        if not math.isfinite(figures["loss"]):
-            raise ModelmillError(
-                f"{self.job.what}: the loss is {figures['loss']} at step {self.state.step} of {self.settings.steps}; "
-                f"lower lr ({self.settings.lr:g}), or fix precision: fp32 (it was {self.state.precision})"
-            )
-        self.step.figures({**figures, "lr": lr}, at=self.state.step)
-        self.window = _Window()
+        self._check_finite()
+        if self.meter.window.count:
+            self.step.figures({**self.meter.point(), "lr": lr}, at=self.state.step)
+
+    def _check_finite(self) -> None:
+        loss = self.meter.window.mean_loss()
+        if not math.isfinite(loss):
+            raise self._diverged(f"the loss is {loss}", self.state.step)
+
+    def _diverged(self, fault: str, at: int) -> ModelmillError:
+        return ModelmillError(
+            f"{self.job.what}: {fault} at step {at} of {self.settings.steps}; lower lr "
+            f"({self.settings.training.lr:g}), or fix precision: fp32 (it was {self.state.precision})"
+        )
+
+    def _check_time(self) -> None:
+        self.state.seconds = time.monotonic() - self.began
+        limit = self.settings.training.max_seconds
+        if limit is not None and self.state.seconds >= limit and not self._is_last():
+            log.info("%s: ends after %.0f s of max_seconds (%g)", self.job.what, self.state.seconds, limit)
+            self.state.ended = "max_seconds"
+
+    def _is_last(self) -> bool:
+        return self.state.step == self.settings.steps or bool(self.state.ended)
 
     def _validation_is_due(self) -> bool:
         state = self.state
-        last = state.step == self.settings.steps
-        due = state.step > 0 and (last or state.step % self.settings.validate_every == 0)
+        due = state.step > 0 and (self._is_last() or state.step % self.settings.validate_every == 0)
         return bool(self.job.validation) and due and state.validated < state.step
 
     def _validate(self) -> None:
         """Score the validation rows; given up, and done again after a restart, when the step is asked to stop."""
-        count = 0
-        sums: defaultdict[str, float] = defaultdict(float)
-        self.job.model.eval()
-        with torch.no_grad(), precision.autocast(self.job.device, self.state.precision):
-            for batch in self.job.validation:
-                if self.step.stopping:
-                    break
-                scored = self.job.objective(self.job.model, batch.to(self.job.device))
-                count += scored.count
-                for name, value in {"loss": scored.loss, **scored.sums}.items():
-                    sums[name] += float(value)
-        self.job.model.train()
-        # Validation takes time that the next point of the curves must not be charged with.
-        self.window.began = time.perf_counter() if not self.window.count else self.window.began
-        if self.step.stopping:
-            return
-        self.state.validated = self.state.step
-        found = {name: value / count for name, value in sums.items()}
-        self.step.figures({f"validation_{name}": value for name, value in found.items()}, at=self.state.step)
-        self.state.validations.append({"step": self.state.step, **found})
-        if self.settings.keep_best is not None and _better(found, self.state.best, self.settings.keep_best):
-            self.state.best = {"step": self.state.step, **found}
-            tensors = checkpoint.model_tensors(self.job.model)
-            self.best = {name: tensor.to("cpu", copy=True) for name, tensor in tensors.items()}
+        state, job = self.state, self.job
+        with nullcontext() if self.progress.average is None else self.progress.average.shown():
+            found = validation.score(self.gradients, job.validation, state.micro_rows, lambda: self.step.stopping)
+            # Validation takes time that the next point of the curves must not be charged with.
+            self.meter.resume_clock()
+            if found is None:
+                return
+            state.validated = state.step
+            self.step.figures({f"validation_{name}": value for name, value in found.items()}, at=state.step)
+            state.validations.append({"step": state.step, **found})
+            figure = self.settings.figure
+            if figure is not None and validation.better(found, state.best, figure):
+                state.best = state.validations[-1]
+                self.progress.keep_as_best()
+        patience = self.settings.training.patience
+        if patience is not None and validation.in_vain(state.validations, figure or "loss") >= patience:
+            log.info("%s: ends, as %d validations brought nothing better", job.what, patience)
+            state.ended = state.ended or "patience"
+
+    def _save_is_due(self) -> bool:
+        training = self.settings.training
+        if training.checkpoint_steps is not None and self.state.step % training.checkpoint_steps == 0:
+            return True
+        # A slow store gets fewer checkpoints; training does not wait for it.
+        return time.monotonic() - self.saved >= training.checkpoint_seconds and not self.writer.busy
 
     def _save(self) -> None:
-        tensors = {
-            "model": checkpoint.model_tensors(self.job.model),
-            "optimizer": optimizer.state_tensors(self.optimizer),
-            "random": checkpoint.random_state(),
-            "best": self.best,
-        }
-        self.job.checkpoints.save(self.state.step, asdict(self.state), tensors)
+        self.lease.check()
+        self._check_finite()
+        number = int(self.state.best["step"]) if self.state.best is not None else 0
+        self.writer.save(self.state.step, asdict(self.state), self.progress.tensors(), best=number)
         self.saved = time.monotonic()
+
+    def _ready(self) -> None:
+        """Make what depends on the state's choices."""
+        job = self.job
+        self.began = time.monotonic() - self.state.seconds
+        self.gradients = Gradients(
+            what=job.what,
+            model=job.model,
+            objective=self.objective,
+            device=job.device,
+            precision=self.state.precision,
+            scaler=self.progress.scaler,
+            micro_rows=self.state.micro_rows,
+            world=job.world,
+        )
+
+    def _floating_buffers(self, *, copied: bool = True) -> list[torch.Tensor]:
+        found = [buffer for buffer in self.job.model.buffers() if buffer.is_floating_point()]
+        return [buffer.clone() for buffer in found] if copied else found
 
     def _rehearse(self, in_precision: precision.Precision, number: int) -> None:
         """Do the work of a step and leave no trace of it: no weight changes, and chance goes on as if nothing was."""
         random = checkpoint.random_state()
         buffers = {name: buffer.clone() for name, buffer in self.job.model.named_buffers()}
         self.job.model.train()
-        self._backward(self.job.batches.batch(number).to(self.job.device), in_precision)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.gradients.precision = in_precision
+        self.gradients.compute([self.job.batches.batch(number)])
+        self.progress.optimizer.zero_grad(set_to_none=True)
         for name, buffer in self.job.model.named_buffers():
             buffer.copy_(buffers[name])
         checkpoint.set_random_state(random)
-
-
-def _better(found: dict[str, float], best: dict[str, float] | None, figure: str) -> bool:
-    """The better figure; of equal ones the lower loss; of equals of both the earlier."""
-    if best is None:
-        return True
-    sign = -1 if figure in LOWER_IS_BETTER else 1
-    return (sign * found[figure], -found["loss"]) > (sign * best[figure], -best["loss"])

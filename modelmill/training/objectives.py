@@ -35,14 +35,15 @@ def masked_lm(model: Any, batch: Batch) -> Scored:
     return _cross_entropy(logits_MV, tensors["targets"])
 
 
-def classification(model: Any, batch: Batch) -> Scored:
-    """Predict a row's class."""
+def classification(model: Any, batch: Batch, smoothing: float = 0.0) -> Scored:
+    """Predict a row's class; while learning, a share of the certainty goes to all classes alike."""
     tensors = batch.tensors
-    return _cross_entropy(family(model).class_logits(model, tensors["ids"], tensors["attention"]), tensors["labels"])
+    logits_BC = family(model).class_logits(model, tensors["ids"], tensors["attention"])
+    return _cross_entropy(logits_BC, tensors["labels"], smoothing if model.training else 0.0)
 
 
-def _cross_entropy(logits_NC: Tensor, targets_N: Tensor) -> Scored:
+def _cross_entropy(logits_NC: Tensor, targets_N: Tensor, smoothing: float = 0.0) -> Scored:
     logits_NC = logits_NC.float()
-    loss = F.cross_entropy(logits_NC, targets_N, reduction="sum")
+    loss = F.cross_entropy(logits_NC, targets_N, reduction="sum", label_smoothing=smoothing)
     correct = (logits_NC.detach().argmax(dim=1) == targets_N).sum()
     return Scored(loss=loss, count=len(targets_N), sums={"accuracy": correct})

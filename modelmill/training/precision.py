@@ -19,7 +19,8 @@ from modelmill.errors import UserError
 
 log = logging.getLogger(__name__)
 
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["fp32", "bf16", "fp16"]
+_HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 # Below this bfloat16 is not worth its rounding.
 WORTHWHILE = 1.1
@@ -29,22 +30,32 @@ _PROBE_SECONDS = 20.0
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[None]:
     """Return the context that a forward pass runs in; weights and optimiser stay in fp32."""
-    context = torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+    half = _HALVES.get(precision)
+    context = torch.autocast(device.type, dtype=half or torch.bfloat16, enabled=half is not None)
     return cast(AbstractContextManager[None], context)
 
 
+def scaler(device: torch.device, precision: Precision) -> torch.amp.GradScaler:
+    """Return what keeps small gradients of fp16 from becoming 0 (arXiv:1710.03740); it does nothing in the others."""
+    return torch.amp.GradScaler(device.type, enabled=precision == "fp16")
+
+
 def choose(
-    wanted: Literal["auto", "fp32", "bf16"], device: torch.device, run: Callable[[Precision, int], None]
+    wanted: Literal["auto", Precision], device: torch.device, run: Callable[[Precision, int], None]
 ) -> tuple[Precision, dict[str, float]]:
     """Return the precision to train in, and the figures that it was chosen by.
 
     `run` does the work of a batch, by its number, in a precision. For `auto` both are timed.
 
     Raises:
-        UserError: bf16 is wanted and this device cannot run it.
+        UserError: bf16 or fp16 is wanted and this device cannot run it.
     """
     if wanted == "fp32":
         return "fp32", {}
+    if wanted == "fp16":
+        if device.type != "cuda":
+            raise UserError(f"precision: fp16 needs a GPU, and this is a {device.type}; write auto, bf16 or fp32")
+        return "fp16", {}
     runs = bf16_runs(device)
     if wanted == "bf16":
         if not runs:

@@ -43,6 +43,60 @@ def test_of_many_who_add_to_a_chain_at_once_each_has_its_own_place(store: Store)
     assert [store.get_manifest(key)["who"] for key in store.keys("chain/")] == [numbers.index(n) for n in range(8)]
 
 
+def test_of_several_claims_of_a_key_one_holds(store: Store) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        won = list(threads.map(lambda n: store.claim("claims/a.json", {"who": n}), range(8)))
+    assert sum(won) == 1
+    assert store.get_manifest("claims/a.json") == {"who": won.index(True)}
+    assert store.claim("claims/a.json", {"who": won.index(True)})
+
+
+def test_a_checkpoint_is_deleted_with_the_blobs_that_it_alone_names(store: Store) -> None:
+    own, shared, model = (store.put_blob(data) for data in (b"own", b"shared", b"a model"))
+    run = f"checkpoints/{SHA}"
+    for step, blobs in ((1, (own, shared)), (2, (shared,))):
+        files = {f"part-{place}": {"sha256": blob.sha256, "bytes": blob.bytes} for place, blob in enumerate(blobs)}
+        store.put_manifest(f"{run}/step-0000000{step}.json", {"files": files})
+    store.put_manifest(f"{run}/lease/00000001.json", {})
+    for _ in range(2):
+        store.delete_checkpoint(f"{run}/step-00000001.json")
+    store.delete_checkpoint(f"{run}/lease/00000001.json")
+    left = [f"blobs/{blob.sha256}" for blob in (shared, model)] + [f"{run}/step-00000002.json"]
+    assert list(store.keys("")) == sorted(left)
+
+
+def test_a_damaged_checkpoint_is_deleted_and_no_blob_with_it(store: Store) -> None:
+    blob = store.put_blob(b"some bytes")
+    for files in ({"model": {"sha256": "../../datasets/a"}}, ["model"], {"model": "x"}):
+        key = f"checkpoints/{SHA}/step-00000001.json"
+        store.put_manifest(key, {"files": files})
+        store.delete_checkpoint(key)
+        assert list(store.keys("")) == [f"blobs/{blob.sha256}"]
+
+
+def test_nothing_is_deleted_as_a_checkpoint_that_is_none(store: Store) -> None:
+    blob = store.put_blob(b"some bytes")
+    store.put_manifest("datasets/a.json", {})
+    store.put_manifest(f"checkpoints/{SHA}/step-00000001.json", {"files": {}})
+    keys = list(store.keys(""))
+    wrong = [
+        f"blobs/{blob.sha256}",
+        "datasets/a.json",
+        f"checkpoints/{SHA}",
+        f"checkpoints/{SHA}/",
+        f"checkpoints/{SHA[:-1]}/step-00000001.json",
+        f"checkpoints/{SHA}/../../datasets/a.json",
+        f"checkpoints/{SHA}/step-00000001.json/..",
+        f"/checkpoints/{SHA}/step-00000001.json",
+        f"checkpoints/{SHA}/step-00000001.json\n",
+        "",
+    ]
+    for key in wrong:
+        with pytest.raises(ModelmillError, match="is no checkpoint, and nothing else"):
+            store.delete_checkpoint(key)
+    assert list(store.keys("")) == keys
+
+
 def test_a_blob_comes_back_as_it_was_put(store: Store) -> None:
     blob = store.put_blob(b"some bytes")
     assert blob == Blob(sha256_hex(b"some bytes"), 10)

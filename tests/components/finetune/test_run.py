@@ -87,6 +87,30 @@ def test_a_stopped_training_goes_on_to_the_same_model(tmp_path: Path) -> None:
     assert run(samples.step_of(broken, tmp_path / "broken"), settings(), labelled, "", "").model == expected
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"strategy": "head", "optimizer": "sgd", "schedule": "cosine", "lr_final": 0.1},
+        {"strategy": {"name": "lora", "rank": 4}, "ema": 0.9, "accumulate": 2},
+        {"layer_decay": 0.7, "gradual": True, "label_smoothing": 0.1, "optimizer": "adafactor"},
+    ],
+    ids=["head", "lora", "gradual"],
+)
+def test_each_strategy_trains_and_goes_on_after_a_stop_to_the_same_model(told: dict[str, Any], tmp_path: Path) -> None:
+    whole, broken = (open_store(str(tmp_path / name / "store")) for name in ("whole", "broken"))
+    labelled = samples.tokens(whole, tmp_path / "whole").labelled
+    expected = run(samples.step_of(whole, tmp_path / "whole"), settings(**told), labelled, "", "")
+    assert expected.summary["validation_loss"] < 0.7
+    samples.tokens(broken, tmp_path / "broken")
+    step = samples.step_of(broken, tmp_path / "broken")
+    step.figures_to = StopAt(step, 20)
+    with pytest.raises(Interrupted):
+        run(step, settings(**told), labelled, "", "")
+    assert run(samples.step_of(broken, tmp_path / "broken"), settings(**told), labelled, "", "").model == expected.model
+    fetch_model(whole, expected.model, tmp_path / "model")
+    load_predictor(tmp_path / "model").predict(["a great film"])
+
+
 class StopAt:
     """A place for figures that asks its step to stop when it hears of one training step."""
 

@@ -18,7 +18,7 @@ from modelmill.models.architecture import Architecture
         ({"base": "folder", "mask_rate": 1}, "less than 1"),
         ({"base": "folder", "lr": 0}, "greater than 0"),
         ({"base": "folder", "lr": "fast"}, "valid number"),
-        ({"base": "folder", "precision": "fp16"}, "auto"),
+        ({"base": "folder", "precision": "fp8"}, "auto"),
         ({"base": "folder", "lrr": 1}, "Extra inputs are not permitted"),
         ({"model": {"width": 100, "heads": 3}}, r"width \(100\) must be a multiple of heads \(3\)"),
         ({"model": {"family": "gpt"}}, "bert"),

@@ -118,6 +118,39 @@ def test_tensors_of_another_model_are_refused() -> None:
         load_model_tensors(model, kept)
 
 
+def test_tensors_of_another_shape_or_type_are_refused_before_any_is_put_back() -> None:
+    model = torch.nn.Linear(2, 2)
+    before = model.weight.detach().clone()
+    for bias, message in (
+        (torch.zeros(1), r"'bias' is \(1,\) torch.float32 in the checkpoint and \(2,\) torch.float32 in the model"),
+        (torch.zeros(2, dtype=torch.float64), r"'bias' is \(2,\) torch.float64 in the checkpoint"),
+    ):
+        with pytest.raises(ModelmillError, match=message):
+            load_model_tensors(model, {"weight": torch.zeros(2, 2), "bias": bias})
+    assert torch.equal(model.weight.detach(), before)
+
+
+def test_the_newest_checkpoints_are_kept_and_those_of_a_way_not_taken_dropped(checkpoints: Checkpoints) -> None:
+    for step in (3, 6, 9, 12):
+        checkpoints.save(step, {"at": step}, {"model": {"w": torch.full((2,), float(step))}})
+    checkpoints.keep(2, also=3)
+    assert checkpoints.steps() == [12, 9, 3]
+    checkpoints.drop_after(9)
+    assert checkpoints.steps() == [9, 3]
+    assert len(list(checkpoints.store.keys("blobs/"))) == 2
+    assert checkpoints.load(9).state == {"at": 9}
+
+
+def test_a_part_written_under_a_number_is_written_again_when_its_checkpoint_was_dropped(
+    checkpoints: Checkpoints,
+) -> None:
+    best = {"best": {"w": torch.ones(2)}}
+    checkpoints.save(1, {}, best, {"best": 1})
+    checkpoints.drop_after(0)
+    checkpoints.save(1, {}, best, {"best": 1})
+    assert checkpoints.load(1).tensors["best"]["w"].tolist() == [1.0, 1.0]
+
+
 def test_chance_goes_on_where_it_was() -> None:
     kept = random_state()
     first = torch.rand(3)

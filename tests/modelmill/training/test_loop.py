@@ -1,54 +1,35 @@
-from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
 from modelmill.errors import Interrupted, ModelmillError
-from modelmill.step import Step
-from modelmill.store import Store, open_store
-from modelmill.training.checkpoint import Checkpoints, model_tensors, random_state
+from modelmill.training import lease
+from modelmill.training.checkpoint import model_tensors, random_state
 from modelmill.training.data import Batch
 from modelmill.training.device import prepare
-from modelmill.training.loop import Job, LoopSettings, _Loop, train
-from modelmill.training.objectives import Objective, Scored
+from modelmill.training.loop import _Loop, train
+from modelmill.training.objectives import Scored
 from tests import samples
-
-CPU = torch.device("cpu")
-SETTINGS = LoopSettings(
-    steps=12,
-    lr=0.05,
-    warmup=0.2,
-    weight_decay=0.01,
-    precision="fp32",
-    checkpoint_seconds=1e9,
-    validate_every=4,
-    keep_best="accuracy",
+from tests.modelmill.training.bench import (
+    SETTINGS,
+    At,
+    Bench,
+    batch_of,
+    classify,
+    equal,
+    settings_of,
+    spoiled,
+    steady,
+    validated_at,
 )
-
-
-def batch_of(seed: int, flipped: bool = False) -> Batch:
-    """Rows of three numbers; the class is the sign of the first, or its opposite."""
-    x_BD = torch.randn((16, 3), generator=torch.Generator().manual_seed(seed))
-    labels_B = (x_BD[:, 0] > 0).long()
-    return Batch(tensors={"x": x_BD, "labels": 1 - labels_B if flipped else labels_B}, rows=16, tokens=48)
-
-
-@dataclass
-class Numbers:
-    """Batches that depend on their step."""
-
-    def batch(self, step: int) -> Batch:
-        return batch_of(step)
-
-
-def classify(model: Any, batch: Batch) -> Scored:
-    logits_BC = model(batch.tensors["x"])
-    loss = torch.nn.functional.cross_entropy(logits_BC, batch.tensors["labels"], reduction="sum")
-    correct = (logits_BC.argmax(1) == batch.tensors["labels"]).sum()
-    return Scored(loss=loss, count=batch.rows, sums={"accuracy": correct})
 
 
 @dataclass
@@ -60,73 +41,9 @@ class Steep:
         return Batch(tensors={"x": x_BD, "labels": torch.tensor([0, 1, 0, 1])}, rows=4, tokens=12)
 
 
-@dataclass
-class At:
-    """An objective that does something when it is called for the nth time."""
-
-    call: int
-    act: Callable[[], None]
-    calls: int = 0
-
-    def __call__(self, model: Any, batch: Batch) -> Scored:
-        self.calls += 1
-        if self.calls == self.call:
-            self.act()
-        return classify(model, batch)
-
-
-@dataclass
-class Bench:
-    """Trains a small model, always the same one, in a folder of its own."""
-
-    folder: Path
-
-    @property
-    def store(self) -> Store:
-        return open_store(str(self.folder / "store"))
-
-    def step(self) -> Step:
-        return samples.step_of(self.store, self.folder)
-
-    def job(self, objective: Objective = classify, **changes: Any) -> Job:
-        prepare(0)
-        model = torch.nn.Sequential(
-            torch.nn.Linear(3, 8), torch.nn.Dropout(0.3), torch.nn.BatchNorm1d(8), torch.nn.Linear(8, 2)
-        )
-        checkpoints = Checkpoints(store=self.store, run_key="c" * 64, scratch=self.folder / "scratch-step")
-        made = Job(
-            what="train",
-            model=model,
-            objective=objective,
-            batches=Numbers(),
-            validation=[batch_of(100), batch_of(101)],
-            checkpoints=checkpoints,
-            device=CPU,
-        )
-        return replace(made, **changes)
-
-    def unbroken(self, settings: LoopSettings = SETTINGS) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-        job = self.job()
-        figures = train(self.step(), settings, job)
-        return model_tensors(job.model), figures
-
-
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
-
-
-def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
-
-
-def steady(figures: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in figures.items() if not name.endswith(("_second", "_share", "_utilisation"))}
-
-
-def validated_at(bench: Bench) -> list[int]:
-    told = samples.figures(bench.folder / "step.jsonl")
-    return [event["at"] for event in told if "validation_loss" in event["values"]]
 
 
 def test_a_model_learns_and_says_how_it_goes(bench: Bench) -> None:
@@ -149,7 +66,7 @@ def test_the_weights_are_those_of_a_plain_loop_written_out(bench: Bench) -> None
     plain = torch.nn.Linear(3, 2)
     plain.load_state_dict(model.state_dict())
     job = bench.job(model=model, batches=Steep(), validation=[])
-    train(bench.step(), replace(SETTINGS, steps=4, warmup=0.5), job)
+    train(bench.step(), settings_of(steps=4, warmup=0.5), job)
 
     weights = [{"params": [plain.weight], "weight_decay": 0.01}, {"params": [plain.bias], "weight_decay": 0.0}]
     adamw = torch.optim.AdamW(weights, lr=0.05, eps=1e-6)
@@ -168,7 +85,7 @@ def test_the_weights_are_those_of_a_plain_loop_written_out(bench: Bench) -> None
 
 def test_a_training_that_ends_in_time_uploads_no_checkpoint(bench: Bench) -> None:
     bench.unbroken()
-    assert not list(bench.store.keys("checkpoints/"))
+    assert not bench.job().checkpoints.steps()
 
 
 def test_two_trainings_give_the_same_bits(tmp_path: Path) -> None:
@@ -189,7 +106,7 @@ def test_a_stopped_training_goes_on_to_the_same_bits(call: int, tmp_path: Path) 
 
     with pytest.raises(Interrupted, match="stopped by SIGTERM; run again to go on"):
         train(step, SETTINGS, bench.job(At(call, stop)))
-    assert len(list(bench.store.keys("checkpoints/"))) == 1
+    assert len(bench.job().checkpoints.steps()) == 1
     resumed = bench.job()
     torch.manual_seed(77)
     found = train(bench.step(), SETTINGS, resumed)
@@ -219,7 +136,7 @@ def test_the_best_weights_so_far_survive_a_stop(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("call", [2, 5, 7, 9, 18])
 def test_a_killed_training_goes_on_from_its_last_checkpoint_to_the_same_bits(call: int, tmp_path: Path) -> None:
-    settings = replace(SETTINGS, checkpoint_seconds=0.0)
+    settings = settings_of(checkpoint_steps=1)
     expected, _ = Bench(tmp_path / "unbroken").unbroken(settings)
     bench = Bench(tmp_path / "killed")
 
@@ -250,7 +167,7 @@ def test_the_weights_with_the_best_validation_are_kept_where_they_are_wanted(
     keep_best: str | None, bench: Bench
 ) -> None:
     job = bench.job(validation=[batch_of(100, flipped=True)])
-    figures = train(bench.step(), replace(SETTINGS, keep_best=keep_best), job)
+    figures = train(bench.step(), settings_of(keep_best=keep_best), job)
     accuracies = {
         event["at"]: event["values"]["validation_accuracy"]
         for event in samples.figures(bench.folder / "step.jsonl")
@@ -279,15 +196,17 @@ def test_a_training_without_validation_rows_ends_with_its_last_weights(bench: Be
 
 
 def test_measuring_the_precision_leaves_no_trace(bench: Bench) -> None:
-    loop = _Loop(step=bench.step(), settings=SETTINGS, job=bench.job())
-    loop.resume_or_start()
+    step, job = bench.step(), bench.job()
+    with lease.held(step, job.checkpoints.run_key, job.what) as held:
+        loop = _Loop(step=step, settings=SETTINGS, job=job, lease=held)
+        loop.resume_or_start()
     before = {name: tensor.clone() for name, tensor in model_tensors(loop.job.model).items()}
     chance = random_state()["cpu"]
     loop._rehearse("fp32", 0)
     assert equal(model_tensors(loop.job.model), before)
     assert torch.equal(random_state()["cpu"], chance)
     assert all(weight.grad is None for weight in loop.job.model.parameters())
-    assert not loop.optimizer.state
+    assert not loop.progress.optimizer.state
 
 
 def test_a_resumed_training_keeps_the_precision_that_was_chosen(bench: Bench) -> None:
@@ -296,7 +215,7 @@ def test_a_resumed_training_keeps_the_precision_that_was_chosen(bench: Bench) ->
     def stop() -> None:
         step.stop_signal = 15
 
-    settings = replace(SETTINGS, precision="auto")
+    settings = settings_of(precision="auto")
     with pytest.raises(Interrupted):
         train(step, settings, bench.job(At(9, stop)))
     found = bench.job().checkpoints.newest()
@@ -304,3 +223,59 @@ def test_a_resumed_training_keeps_the_precision_that_was_chosen(bench: Bench) ->
     again = bench.job()
     figures = train(bench.step(), settings, again)
     assert figures["precision"] == found.state["precision"]
+
+
+SWITCHES = st.fixed_dictionaries(
+    {
+        "optimizer": st.sampled_from(
+            ["adamw", "sgd", {"name": "sgd", "nesterov": True}, "rmsprop", "adadelta", "adafactor"]
+        ),
+        "schedule": st.sampled_from(["linear", "constant", "cosine", "warmup-stable-decay", "one-cycle"]),
+        "accumulate": st.sampled_from([1, 2]),
+        "micro_rows": st.sampled_from([None, 5]),
+        "clip": st.sampled_from([None, 0.5]),
+        "l1": st.sampled_from([0.0, 0.01]),
+        "l2": st.sampled_from([0.0, 0.01]),
+        "ema": st.sampled_from([None, 0.8]),
+        "patience": st.sampled_from([None, 1]),
+        "best": st.sampled_from([None, "last", "loss"]),
+        "on_spike": st.sampled_from(["stop", "skip", "roll_back"]),
+        "checkpoint_steps": st.sampled_from([2, 5]),
+    }
+)
+
+
+@hypothesis_settings(max_examples=12, deadline=None)
+@given(switches=SWITCHES, bad=st.integers(1, 40), call=st.integers(1, 40), killed=st.booleans())
+def test_whatever_is_switched_on_a_broken_training_ends_with_the_same_bits(
+    switches: dict[str, Any], bad: int, call: int, killed: bool
+) -> None:
+    told = settings_of(**switches)
+
+    @dataclass
+    class Batches:
+        """One batch has no number in it, where that does not end the training."""
+
+        def batch(self, step: int) -> Batch:
+            made = batch_of(step)
+            return spoiled(made) if step == bad and switches["on_spike"] != "stop" else made
+
+    with TemporaryDirectory() as one, TemporaryDirectory() as other:
+        whole, bench = Bench(Path(one)), Bench(Path(other))
+        expected = whole.job(batches=Batches())
+        figures = train(whole.step(), told, expected)
+        step = bench.step()
+
+        def end() -> None:
+            if killed:
+                raise MemoryError
+            step.stop_signal = 15
+
+        breaking = At(call, end)
+        with suppress(MemoryError, Interrupted):
+            train(step, told, bench.job(breaking, batches=Batches()))
+        torch.manual_seed(77)
+        resumed = bench.job(batches=Batches())
+        found = train(bench.step(), told, resumed)
+        assert equal(model_tensors(resumed.model), model_tensors(expected.model))
+        assert steady(found) == steady(figures)

@@ -40,6 +40,13 @@ def test_what_the_recipe_fixes_is_not_measured(bf16: bool) -> None:
             precision.choose("bf16", CPU, refuse)
 
 
+def test_fp16_is_refused_where_its_small_numbers_are_not_scaled() -> None:
+    with pytest.raises(UserError, match="precision: fp16 needs a GPU, and this is a cpu; write auto, bf16 or fp32"):
+        precision.choose("fp16", CPU, refuse)
+    assert not precision.scaler(CPU, "bf16").is_enabled()
+    assert precision.scaler(CPU, "fp16").is_enabled()
+
+
 @pytest.mark.parametrize(("bf16_seconds", "speedup"), [(0.02, 2.0), (0.04, 1.0), (0.08, 0.5)])
 def test_both_precisions_are_timed_in_turn_on_the_same_batches(bf16_seconds: float, speedup: float) -> None:
     calls: list[tuple[Precision, int]] = []
