@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from components.preprocess import text
+from components.preprocess import tables, text
 from components.preprocess.outputs import Inputs, PreprocessOutputs
 from components.preprocess.settings import PreprocessSettings
 from modelmill.dataset import open_dataset
@@ -12,6 +12,7 @@ from modelmill.step import Step
 _KINDS: Mapping[str, Callable[[Step, PreprocessSettings, Inputs], PreprocessOutputs]] = {
     "text": text.run,
     "labelled-text": text.run,
+    "labelled-table": tables.run,
 }
 """By what ingest's dataset holds."""
 

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from modelmill.settings import Section, Task
+from modelmill.tables.settings import TableTransforms
 
 
 class TokenizerSettings(Section):
@@ -25,6 +26,8 @@ class Preprocess(Section):
     """Length of a row in tokens, special tokens included; a longer labelled text is cut, and counted."""
     tokenizer: TokenizerSettings | None = None
     """Trained on the corpus (on the labelled training text without one); left out, the base model's is used."""
+    tables: TableTransforms = TableTransforms()
+    """How the columns of a table become numbers."""
 
 
 class PreprocessSettings(Preprocess):
