@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from components.finetune import text
+from components.finetune import tables, text
+from components.finetune.folds import cross_validate
 from components.finetune.learner import Learner, Start
 from components.finetune.settings import FinetuneSettings
 from modelmill.dataset import Dataset, open_dataset
@@ -20,6 +21,7 @@ from modelmill.version import code_digest
 
 _LEARNERS: Mapping[str, Callable[[FinetuneSettings, Dataset, Start], Learner]] = {
     "labelled-tokens": text.prepare,
+    "labelled-rows": tables.prepare,
 }
 """By what a dataset holds."""
 
@@ -47,20 +49,27 @@ def run(step: Step, settings: FinetuneSettings, labelled: str, model: str, base:
     device = prepare(settings.seed)
     learner = _LEARNERS[kind](settings, dataset, _start(step, model, base))
     inputs = {"labelled": labelled, "model": model, "base": base}
-    key = digest({"stage": "finetune", "settings": settings.model_dump(), "inputs": inputs, "code": code_digest()})
-    job = Job(
-        what=step.name,
-        model=learner.model,
-        objective=learner.objective,
-        batches=learner.batches,
-        validation=learner.validation,
-        checkpoints=Checkpoints(store=step.store, run_key=key, scratch=step.scratch),
-        device=device,
-    )
-    figures = train(step, _loop(settings, learner), job)
+
+    def fit(under: Step, learner: Learner, part: str) -> dict[str, Any]:
+        facts = {"stage": "finetune", "settings": settings.model_dump(), "inputs": inputs, "code": code_digest()}
+        key = digest({**facts, "part": part} if part else facts)
+        job = Job(
+            what=part or step.name,
+            model=learner.model,
+            objective=learner.objective,
+            batches=learner.batches,
+            validation=learner.validation,
+            checkpoints=Checkpoints(store=step.store, run_key=key, scratch=step.scratch),
+            device=device,
+        )
+        return train(under, _loop(settings, learner), job)
+
+    figures = fit(step, learner, "")
+    meta = {"task": settings.task, **learner.meta, "lineage": inputs}
+    if settings.folds is not None:
+        meta["cross_validation"] = cross_validate(step, settings, dataset, fit).model_dump(mode="json")
     folder = step.scratch / "tuned"
     learner.save(folder)
-    meta = {"task": settings.task, **learner.meta, "lineage": inputs}
     return FinetuneOutputs(model=save_model(step.store, folder, meta), summary=figures)
 
 
@@ -78,7 +87,7 @@ def _loop(settings: FinetuneSettings, learner: Learner) -> LoopSettings:
         lr=settings.lr,
         warmup=settings.warmup,
         weight_decay=settings.weight_decay,
-        precision=settings.precision,
+        precision=learner.precision or settings.precision,
         checkpoint_seconds=settings.checkpoint_seconds,
         validate_every=learner.steps_per_epoch,
         keep_best=learner.best,

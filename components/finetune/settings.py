@@ -20,6 +20,9 @@ class Finetune(Training):
     """Times that every row is read; the weights after the epoch with the best validation accuracy are kept."""
     lr: float = Field(default=8e-5, gt=0, le=1)
     """Highest learning rate; it rises to it during the warm-up and falls to 0 in a straight line."""
+    folds: int | None = Field(default=None, ge=2, le=20)
+    """Of a table: the training is repeated so many times on parts of the training and the validation rows, each time
+    measured on the part that it has not seen; the report tells mean and deviation. The test rows stay out of it."""
     model: Shape | None = None
     """The shape of a start from random weights, where there is neither pretraining nor a base."""
 
