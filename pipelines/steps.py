@@ -22,8 +22,6 @@ FROM_SCRATCH = "-from-scratch"
 # How far a task can go, where it cannot go the whole way.
 _LAST: dict[Task, Stage] = {
     "image-classification": "ingest",
-    "table-classification": "ingest",
-    "table-regression": "ingest",
 }
 _SHARED = ("resolve", "ingest", "preprocess")
 
