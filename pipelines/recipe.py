@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import Field, ValidationError, model_validator
 
-from components.evaluate.settings import Evaluate
+from components.evaluate.settings import Evaluate, unfit_for
 from components.finetune.settings import Finetune
 from components.ingest.settings import FOR_TABLES, NOT_FOR_TABLES, Ingest
 from components.preprocess.settings import Preprocess
@@ -15,7 +15,7 @@ from components.pretrain.settings import Pretrain
 from components.register.settings import Register
 from modelmill.digest import digest
 from modelmill.errors import UserError
-from modelmill.models.architecture import ImageNetwork
+from modelmill.models.architecture import ImageNetwork, TableNetwork
 from modelmill.settings import Section, TableTask, Task
 from modelmill.sources import check_there
 from pipelines.document import Document, Key, override, read
@@ -67,6 +67,7 @@ class Recipe(Section):
             raise ValueError(f"ingest.labelled: missing; {self.task} learns from labelled rows")
         self._check_table()
         self._check_pictures()
+        self._check_task()
         if self.pretrain is not None and not self.ingest.corpus:
             raise ValueError(
                 "pretrain: there is no ingest.corpus to train on; name one ({labelled: train}: the training rows' text)"
@@ -132,6 +133,23 @@ class Recipe(Section):
             known = ", ".join(get_args(ImageNetwork.model_fields["family"].annotation))
             family = self.finetune.model.family
             raise ValueError(f"finetune.model: {family} does not look at pictures; those that do are {known}")
+
+    def _check_task(self) -> None:
+        """Refuse what the task's stages would find out only after the stages before them."""
+        if wrong := unfit_for(self.task, self.evaluate):
+            raise ValueError(wrong)
+        is_table, model = self.task in get_args(TableTask), self.finetune.model
+        if model is not None and isinstance(model, TableNetwork) != is_table:
+            reads = "linear and mlp read a table's rows" if is_table else "which reads a table's rows"
+            raise ValueError(f"finetune.model: is of family {model.family}, {reads}, and the task is {self.task}")
+        if self.finetune.folds is not None and not is_table:
+            raise ValueError(f"finetune.folds: is for {' and '.join(get_args(TableTask))}; leave it out")
+        if is_table and self.finetune.label_smoothing:
+            raise ValueError("finetune.label_smoothing: is for texts and pictures; leave it out")
+        if is_table and self.finetune.base is not None:
+            raise ValueError("finetune.base: a table's network starts from random weights; leave it out")
+        if is_table and self.preprocess.tokenizer is not None:
+            raise ValueError("preprocess.tokenizer: is for texts, and a table's free text is left out; leave it out")
 
     @property
     def base(self) -> str | None:

@@ -1,6 +1,7 @@
 """What a run came to: the object that `--json` prints and the lines that a person reads."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,8 @@ from rich.console import Console
 from rich.text import Text
 
 from modelmill.dataset import read_made
-from modelmill.evaluation.document import Report
+from modelmill.evaluation.checks import BASELINE_WORDS, main_metric
+from modelmill.evaluation.document import CrossValidation, Report
 from modelmill.models.folder import read_files
 from modelmill.store import open_store
 from pipelines.run import Run
@@ -41,7 +43,7 @@ def keep(run: Run, seconds: float) -> dict[str, Any]:
             "ingest": _addresses(outputs.get("ingest", {}), corpus="corpus", labelled="labelled"),
             "preprocess": _addresses(outputs.get("preprocess", {}), corpus="corpus_tokens", labelled="labelled_tokens"),
         },
-        "metrics": {**report.metrics, **report.comparisons} if report else {},
+        "metrics": _metrics(report) if report else {},
         "verdict": report.verdict.decision if report and report.verdict else None,
         "model": report.registered.model_dump(mode="json") if report and report.registered else None,
         "report": str(run.folder / "report.html") if report else None,
@@ -75,14 +77,18 @@ def show(run: Run, result: dict[str, Any], console: Console) -> None:
 
 def _lines(report: Report, result: dict[str, Any]) -> list[Text]:
     test = report.metrics["test"]
-    low, high = report.intervals["accuracy"]
-    beside = [f"{name} {metrics['accuracy']:.3f}" for name, metrics in result["metrics"].items() if name != "test"]
-    accuracy = f"{test['accuracy']:.3f}  (95 %: {low:.3f} to {high:.3f}, {report.test_rows:,} test rows)"
-    lines = [_line("accuracy", f"{accuracy}  beside {', '.join(beside)}" if beside else accuracy)]
-    if "tfidf" in report.metrics and report.metrics["tfidf"]["accuracy"] >= test["accuracy"]:
-        lines.append(
-            _line("warning", "the tf-idf baseline is as good or better; this model is not worth its cost", "bold red")
-        )
+    main = main_metric(test)
+    low, high = report.intervals[main]
+    others = {**report.metrics, **report.comparisons}
+    beside = [f"{name} {metrics[main]:.3f}" for name, metrics in others.items() if name != "test"]
+    figure = f"{test[main]:.3f}  (95 %: {low:.3f} to {high:.3f}, {report.test_rows:,} test rows)"
+    lines = [_line(main, f"{figure}  beside {', '.join(beside)}" if beside else figure)]
+    if report.cross_validation is not None:
+        lines.append(_line("folds", _folds(report.cross_validation, main)))
+    for name in ("tfidf", "linear"):
+        if name in report.metrics and report.metrics[name][main] >= test[main]:
+            said = f"{BASELINE_WORDS[name]} is as good or better; this model is not worth its cost"
+            lines.append(_line("warning", said, "bold red"))
     if report.verdict is not None:
         decision = report.verdict.decision
         lines.append(_line("verdict", decision, _DECISION_STYLES[decision]))
@@ -94,9 +100,21 @@ def _lines(report: Report, result: dict[str, Any]) -> list[Text]:
         lines.append(
             _line("model", f"{registered.name} version {registered.version} ({', '.join(registered.aliases)})")
         )
-        asked = _ASKED.get(report.task, '"a dull, lifeless film"')
+        asked = shlex.quote(report.ask) if report.ask else _ASKED.get(report.task, '"a dull, lifeless film"')
         lines.append(_line("try it", f"modelmill predict {registered.name}@challenger {asked}", "bold"))
     return lines
+
+
+def _metrics(report: Report) -> dict[str, Any]:
+    """Every figure by who has it: the model on the test rows, the baselines, the comparisons, the folds."""
+    folds = report.cross_validation
+    found: dict[str, Any] = {**report.metrics, **report.comparisons}
+    return {**found, "cross_validation": folds.model_dump(mode="json")} if folds is not None else found
+
+
+def _folds(folds: CrossValidation, main: str) -> str:
+    said = [f"{who} {each[main].mean:.3f} ± {each[main].deviation:.3f}" for who, each in folds.figures.items()]
+    return f"{', '.join(said)}  ({main} over {folds.folds} folds of {folds.rows:,} rows)"
 
 
 def _line(name: str, value: str, style: str = "") -> Text:

@@ -12,31 +12,18 @@ from components.register.settings import RegisterSettings
 from components.resolve.settings import ResolveSettings
 from modelmill.digest import canonical_json
 from modelmill.errors import UserError
-from modelmill.settings import Section, Task
+from modelmill.settings import Section
 from modelmill.sources import nearest
 from pipelines.recipe import Recipe
 
 Stage = Literal["ingest", "preprocess", "pretrain", "finetune", "evaluate", "register"]
 FROM_SCRATCH = "-from-scratch"
 """Ends the names of the steps that repeat fine-tuning from random weights, to compare with."""
-# How far a task can go, where it cannot go the whole way.
-_LAST: dict[Task, Stage] = {
-    "table-classification": "ingest",
-    "table-regression": "ingest",
-}
 _SHARED = ("resolve", "ingest", "preprocess")
 
 
 def step_names(recipe: Recipe, until: Stage = "register") -> list[str]:
-    """Return the steps of a recipe in the order in which they run, up to and with one stage.
-
-    Raises:
-        UserError: the task cannot go as far.
-    """
-    stages = get_args(Stage)
-    last = _LAST.get(recipe.task, "register")
-    if stages.index(until) > stages.index(last):
-        raise UserError(f"task: {recipe.task} goes as far as {last}, and {until} is asked for; run with --until {last}")
+    """Return the steps of a recipe in the order in which they run, up to and with one stage."""
     suffixes = ["", FROM_SCRATCH] if "from_scratch" in recipe.evaluate.compare else [""]
     names = ["resolve"]
     for stage in get_args(Stage)[: get_args(Stage).index(until) + 1]:
@@ -58,7 +45,7 @@ def steps_before(name: str, names: Sequence[str]) -> list[str]:
 
 
 def settings_of(recipe: Recipe) -> dict[str, str]:
-    """Return every step's settings as canonical JSON, by the step's name; of the steps that the task can do."""
+    """Return every step's settings as canonical JSON, by the step's name."""
     told: dict[str, Section] = {
         "resolve": ResolveSettings(
             sources=tuple(recipe.ingest.uris),
@@ -67,8 +54,7 @@ def settings_of(recipe: Recipe) -> dict[str, str]:
         ),
         "ingest": IngestSettings(**_own(recipe.ingest), task=recipe.task),
     }
-    if _LAST.get(recipe.task, "register") == "register":
-        told |= _training(recipe)
+    told |= _training(recipe)
     return {name: canonical_json(settings.model_dump(mode="json")) for name, settings in told.items()}
 
 

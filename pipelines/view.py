@@ -35,10 +35,22 @@ _FIGURES: Mapping[str, tuple[str, ...]] = {
         "{corpus_rows:,} rows of {max_tokens}",
         "vocabulary {vocabulary:,}",
         "{labelled_rows:,} pictures of {size} x {size} x {channels}",
+        "{rows:,} rows of {features:,} features",
     ),
     "pretrain": ("validation loss {validation_loss:.3f}", "{tokens_per_second:,.0f} tokens/s", "{precision}"),
-    "finetune": ("validation accuracy {validation_accuracy:.3f}", "{samples_per_second:,.0f} rows/s", "{precision}"),
-    "evaluate": ("accuracy {accuracy:.3f}", "f1 {f1_macro:.3f}", "{test_rows:,} test rows"),
+    "finetune": (
+        "validation accuracy {validation_accuracy:.3f}",
+        "validation mse {validation_mse:.4g}",
+        "{samples_per_second:,.0f} rows/s",
+        "{precision}",
+    ),
+    "evaluate": (
+        "accuracy {accuracy:.3f}",
+        "f1 {f1_macro:.3f}",
+        "r2 {r2:.3f}",
+        "rmse {rmse:.4g}",
+        "{test_rows:,} test rows",
+    ),
     "register": ("{verdict}", "version {version}", "{aliases}"),
 }
 # Rates of the first moments mean nothing.

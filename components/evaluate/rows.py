@@ -1,7 +1,10 @@
 """The test rows of a dataset: what the model is asked, what a person reads of it, and the truth."""
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +14,10 @@ from modelmill.dataset import Dataset
 from modelmill.errors import UserError
 from modelmill.evaluation.measure import TestRows
 from modelmill.pictures.thumbnail import thumbnail
+from modelmill.tables.transforms import check_columns
+
+# Columns that an example of a question names: enough to see how it is written.
+_SHOWN_COLUMNS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +49,41 @@ _KINDS: Mapping[str, _Asked] = {
 """By what the dataset holds."""
 
 
+def _asked(meta: Mapping[str, Any]) -> _Asked:
+    if meta["kind"] != "labelled-table":
+        return _KINDS[meta["kind"]]
+    # A free text may say anything about anyone.
+    shown = [name for name, kind in meta["features"].items() if kind != "text"]
+    return _Asked(columns=("features",), inputs=_column("features"), texts=partial(_said, shown))
+
+
+def _said(names: Sequence[str], table: pa.Table) -> list[str]:
+    """Return the rows of a table as `name=value, …`."""
+    return [
+        ", ".join(f"{name}={'' if row[name] is None else row[name]}" for name in names)
+        for row in table["features"].to_pylist()
+    ]
+
+
 def read_test_rows(dataset: Dataset) -> TestRows:
     """Return the test split of a dataset with classes.
+
+    Raises:
+        UserError: it has fewer than two rows.
+    """
+    table, inputs, texts = asked_rows(dataset, "label")
+    return TestRows(
+        ids=table["id"].to_pylist(),
+        inputs=inputs,
+        texts=texts,
+        picture=_asked(dataset.meta).picture,
+        truth=table["label"].to_numpy().astype(np.int64),
+        labels=tuple(dataset.meta["labels"]),
+    )
+
+
+def asked_rows(dataset: Dataset, answer: str) -> tuple[pa.Table, list[Any], list[str]]:
+    """Return the test split with its column of answers, what the model is asked, and what a person reads of it.
 
     Raises:
         UserError: it has fewer than two rows.
@@ -54,13 +94,37 @@ def read_test_rows(dataset: Dataset) -> TestRows:
             f"{dataset.address}: {count} rows in the test split, at least 2 are needed; raise ingest.split.test or "
             "give more labelled rows"
         )
-    asked = _KINDS[dataset.meta["kind"]]
-    table = dataset.table("test", ["id", *asked.columns, "label"])
-    return TestRows(
-        ids=table["id"].to_pylist(),
-        inputs=asked.inputs(table),
-        texts=asked.texts(table),
-        picture=asked.picture,
-        truth=table["label"].to_numpy().astype(np.int64),
-        labels=tuple(dataset.meta["labels"]),
-    )
+    asked = _asked(dataset.meta)
+    table = dataset.table("test", ["id", *asked.columns, answer])
+    return table, asked.inputs(table), asked.texts(table)
+
+
+def ask_of(dataset: Dataset, row: Mapping[str, Any]) -> str:
+    """Return the first values of a table's row as JSON: how the model may be asked."""
+    kinds = dataset.meta["features"]
+    there = [name for name, kind in kinds.items() if kind != "text" and row[name] is not None]
+    values = {name: row[name] for name in there[:_SHOWN_COLUMNS]}
+    plain = {name: value.isoformat() if isinstance(value, datetime) else value for name, value in values.items()}
+    return json.dumps(plain, ensure_ascii=False)
+
+
+def check_features(facts: Mapping[str, Any], dataset: Dataset) -> None:
+    """Check that a dataset has every column that a table's model was trained on, of the same kind.
+
+    Raises:
+        UserError: a column is not there, or holds something else; or the model is not a table's.
+    """
+    trained, there = facts.get("features"), dataset.meta["features"]
+    if not isinstance(trained, Mapping):
+        raise UserError(
+            f"a model for {facts.get('task')} reads no table, and {dataset.address} holds one of {len(there)} columns; "
+            "evaluate the model that was fine-tuned on it"
+        )
+    check_columns({name: kind for name, kind in trained.items() if kind != "text"}, there)
+    for name, kind in trained.items():
+        # Whole numbers are a number's.
+        if kind != "text" and {kind, there[name]} not in ({kind}, {"number", "integer"}):
+            raise UserError(
+                f"column {name!r} was of kind {kind} when the model was trained, and is of kind {there[name]} in "
+                f"{dataset.address}; declare its kind in ingest.table.columns, or train the model on these data"
+            )

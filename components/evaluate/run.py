@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from components.evaluate.rows import read_test_rows
+from components.evaluate.numbers import measure_regression
+from components.evaluate.rows import ask_of, check_features, read_test_rows
 from components.evaluate.settings import EvaluateSettings
 from modelmill.dataset import Dataset, encode, open_dataset
 from modelmill.errors import ModelmillError, UserError
 from modelmill.evaluation import baselines
+from modelmill.evaluation.checks import main_metric
 from modelmill.evaluation.document import Data, Report, Split
 from modelmill.evaluation.measure import Asked, TestRows, measure
 from modelmill.evaluation.metrics import Floats
@@ -49,9 +51,15 @@ def run(step: Step, settings: EvaluateSettings, model: str, labelled: str) -> Ev
     from modelmill.models.predict import load_predictor
 
     dataset = open_dataset(step.store, labelled)
-    rows = read_test_rows(dataset)
     folder = step.scratch / "model"
     facts = fetch_model(step.store, model, folder)
+    if settings.task == "table-regression":
+        check_features(facts, dataset)
+        report, table = measure_regression(step, settings, dataset, load_predictor(folder), {**facts, "model": model})
+        return _told(step, report, facts, table)
+    rows = read_test_rows(dataset)
+    if dataset.meta["kind"] == "labelled-table":
+        check_features(facts, dataset)
     predictor = load_predictor(folder)
     if tuple(predictor.labels) != rows.labels:
         raise ModelmillError(
@@ -68,9 +76,17 @@ def run(step: Step, settings: EvaluateSettings, model: str, labelled: str) -> Ev
         thresholds=settings.thresholds,
         must_beat=settings.must_beat,
     )
-    report = measure(asked, rows, probability_NL, beside).adding(lineage=facts.get("lineage", {}))
-    step.figures(report.metrics["test"])
-    return EvaluateOutputs(report=_save(step, report, rows, probability_NL), summary=_summary(report))
+    report = measure(asked, rows, probability_NL, beside)
+    if dataset.meta["kind"] == "labelled-table":
+        report = report.adding(ask=ask_of(dataset, rows.inputs[0]))
+    return _told(step, report, facts, _predictions(rows, probability_NL))
+
+
+def _told(step: Step, report: Report, facts: Mapping[str, Any], predictions: pa.Table) -> EvaluateOutputs:
+    """Keep a report, with what the model says of its making, and the predictions."""
+    told = report.adding(lineage=facts.get("lineage", {}), cross_validation=facts.get("cross_validation"))
+    step.figures(told.metrics["test"])
+    return EvaluateOutputs(report=_save(step, told, predictions), summary=_summary(told))
 
 
 def _predict(step: Step, predictor: "Predictor", rows: TestRows) -> Floats:
@@ -125,8 +141,8 @@ def _splits(dataset: Dataset, rows: TestRows) -> Data:
     return Data(splits=splits)
 
 
-def _save(step: Step, report: Report, rows: TestRows, probability_NL: Floats) -> str:
-    table = pa.table(
+def _predictions(rows: TestRows, probability_NL: Floats) -> pa.Table:
+    return pa.table(
         {
             "id": rows.ids,
             "label": pa.array(rows.truth, pa.int32()),
@@ -136,6 +152,9 @@ def _save(step: Step, report: Report, rows: TestRows, probability_NL: Floats) ->
             ),
         }
     )
+
+
+def _save(step: Step, report: Report, table: pa.Table) -> str:
     files = {
         "report.json": report.to_json().encode(),
         "report.html": render(report).encode(),
@@ -147,11 +166,11 @@ def _save(step: Step, report: Report, rows: TestRows, probability_NL: Floats) ->
 
 def _summary(report: Report) -> dict[str, Any]:
     test: Mapping[str, float] = report.metrics["test"]
-    others = {name: figures["accuracy"] for name, figures in report.metrics.items() if name != "test"}
+    main = main_metric(test)
+    others = {name: figures[main] for name, figures in report.metrics.items() if name != "test"}
     return {
-        "accuracy": test["accuracy"],
-        "f1_macro": test["f1_macro"],
-        **{f"{name}_accuracy": value for name, value in others.items()},
+        **{name: test[name] for name in ("accuracy", "f1_macro", "r2", "rmse", "mae") if name in test},
+        **{f"{name}_{main}": value for name, value in others.items()},
         "test_rows": report.test_rows,
         "checks_passed": f"{sum(check.passed for check in report.checks)} of {len(report.checks)}",
         "metrics": report.metrics,

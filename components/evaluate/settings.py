@@ -1,10 +1,10 @@
 """What `evaluate` is told."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from modelmill.evaluation.checks import LOWER_IS_BETTER, Baseline, Metric, Threshold
+from modelmill.evaluation.checks import LOWER_IS_BETTER, Baseline, ClassMetric, Metric, NumberMetric, Threshold
 from modelmill.settings import Section, Task
 
 
@@ -14,7 +14,8 @@ class Evaluate(Section):
     thresholds: dict[Metric, Threshold] = Field(default_factory=dict)
     """What each metric must be, as in `{accuracy: {min: 0.8}}`; decided on the nearer end of its 95 % interval."""
     must_beat: tuple[Baseline, ...] = ("majority",)
-    """Baselines whose accuracy the model's must exceed; the majority class always is one of them."""
+    """Baselines whose accuracy, or R², the model's must exceed; the majority class, or the mean, always is one of them.
+    `linear` is ordinary least squares on the same transformed features."""
     compare: tuple[Literal["from_scratch"], ...] = ()
     """`from_scratch`: the same fine-tune from random weights is made and measured too."""
 
@@ -27,7 +28,7 @@ class Evaluate(Section):
                 side = "lower: write {max: …}" if lower else "higher: write {min: …}"
                 raise ValueError(f"{name}: better when {side}")
             limit = threshold.max if lower else threshold.min
-            if limit is not None and (limit < 0 or (limit > 1 and not lower)):
+            if limit is not None and ((limit < 0 and name != "r2") or (limit > 1 and not lower)):
                 raise ValueError(f"{name}: {limit:g} is out of its range, which is {'0 and up' if lower else '0 to 1'}")
         return value
 
@@ -44,3 +45,19 @@ class EvaluateSettings(Evaluate):
         if self.subject == "from_scratch" and (self.thresholds or self.must_beat or self.compare):
             raise ValueError("subject from_scratch: thresholds, must_beat and compare must be empty")
         return self
+
+
+def unfit_for(task: Task, evaluate: Evaluate) -> str:
+    """Return which key asks for what a task has not, and why; nothing where none does."""
+    number = task == "table-regression"
+    for name in evaluate.thresholds:
+        if (name in get_args(NumberMetric)) != number:
+            there = ", ".join(get_args(NumberMetric if number else ClassMetric))
+            return f"evaluate.thresholds.{name}: is no figure of {task}, whose figures are {there}"
+    has: list[str] = ["mean", "linear"] if number else ["majority"]
+    has += ["tfidf"] if task == "text-classification" else []
+    for baseline in evaluate.must_beat:
+        # The default says majority, which is the mean of a regression.
+        if baseline not in has and not (number and evaluate.must_beat == ("majority",)):
+            return f"evaluate.must_beat: {baseline} is no baseline of {task}, whose baselines are {', '.join(has)}"
+    return ""

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import torch
@@ -33,14 +33,16 @@ class Learner:
     steps_per_epoch: int
     """Batches that hold every row once."""
     validation: Sequence[Batch]
-    best: str
-    """The validation figure by which the best weights are chosen."""
+    best: str | None
+    """The validation figure by which the best weights are chosen; None to keep the last ones."""
     save: Callable[[Path], None]
     """Writes the model, with all that stands before its weights, into a folder."""
     meta: Mapping[str, Any]
     """What `modelmill.json` says of it beside task and lineage."""
     plan: Plan | None = None
     """Which weights learn; None for all."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] | None = None
+    """Another arithmetic than the settings say."""
 
 
 def rows_of(dataset: Dataset, split: str, columns: Sequence[str]) -> pa.Table:

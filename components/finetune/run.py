@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from components.finetune import images, text
+from components.finetune import images, tables, text
+from components.finetune.folds import cross_validate
 from components.finetune.learner import Learner, Start
 from components.finetune.settings import FinetuneSettings
 from modelmill.dataset import Dataset, open_dataset
@@ -21,6 +22,7 @@ from modelmill.version import code_digest
 _LEARNERS: Mapping[str, Callable[[FinetuneSettings, Dataset, Start], Learner]] = {
     "labelled-tokens": text.prepare,
     "labelled-pixels": images.prepare,
+    "labelled-rows": tables.prepare,
 }
 """By what a dataset holds."""
 
@@ -50,21 +52,28 @@ def run(step: Step, settings: FinetuneSettings, labelled: str, model: str, base:
     if learner.plan is None and not settings.plain:
         raise UserError(f"finetune: strategy, layer_decay and gradual are not for {kind}; leave them out")
     inputs = {"labelled": labelled, "model": model, "base": base}
-    key = digest({"stage": "finetune", "settings": settings.model_dump(), "inputs": inputs, "code": code_digest()})
-    job = Job(
-        what=step.name,
-        model=learner.model,
-        objective=learner.objective,
-        batches=learner.batches,
-        validation=learner.validation,
-        checkpoints=Checkpoints(store=step.store, run_key=key, scratch=step.scratch),
-        device=device,
-        plan=learner.plan,
-    )
-    figures = train(step, _loop(settings, learner), job)
+
+    def fit(under: Step, learner: Learner, part: str) -> dict[str, Any]:
+        facts = {"stage": "finetune", "settings": settings.model_dump(), "inputs": inputs, "code": code_digest()}
+        key = digest({**facts, "part": part} if part else facts)
+        job = Job(
+            what=part or step.name,
+            model=learner.model,
+            objective=learner.objective,
+            batches=learner.batches,
+            validation=learner.validation,
+            checkpoints=Checkpoints(store=step.store, run_key=key, scratch=step.scratch),
+            device=device,
+            plan=learner.plan,
+        )
+        return train(under, _loop(settings, learner), job)
+
+    figures = fit(step, learner, "")
+    meta = {"task": settings.task, **learner.meta, "lineage": inputs}
+    if settings.folds is not None:
+        meta["cross_validation"] = cross_validate(step, settings, dataset, fit).model_dump(mode="json")
     folder = step.scratch / "tuned"
     learner.save(folder)
-    meta = {"task": settings.task, **learner.meta, "lineage": inputs}
     return FinetuneOutputs(model=save_model(step.store, folder, meta), summary=figures)
 
 
@@ -77,4 +86,7 @@ def _start(step: Step, model: str, base: str) -> Start:
 
 
 def _loop(settings: FinetuneSettings, learner: Learner) -> LoopSettings:
-    return LoopSettings.of_epochs(settings, settings.epochs, learner.steps_per_epoch, learner.best)
+    training = settings
+    if learner.precision is not None:
+        training = settings.model_copy(update={"precision": learner.precision})
+    return LoopSettings.of_epochs(training, settings.epochs, learner.steps_per_epoch, learner.best)

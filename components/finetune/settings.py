@@ -29,6 +29,9 @@ class Finetune(Training):
     """Highest learning rate; it rises to it during the warm-up, and then follows the schedule."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of the certainty that goes to all classes alike while learning (arXiv:1512.00567, section 7)."""
+    folds: int | None = Field(default=None, ge=2, le=20)
+    """Of a table: the training is repeated so many times on parts of the training and the validation rows, each time
+    measured on the part that it has not seen; the report tells mean and deviation. The test rows stay out of it."""
     model: Shape | None = None
     """The shape of a start from random weights, where there is neither pretraining nor a base."""
     augment: Augment = Augment()

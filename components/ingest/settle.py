@@ -46,6 +46,8 @@ class Settled:
     """A number for each row's id."""
     draw_N: Integers
     """A number from 0 to 2^32 - 1 by which the corpus's own split is drawn, the same throughout a cluster."""
+    group_N: Words
+    """The same number throughout a group: of its row with the smallest id."""
 
 
 def settle(index: Index, near_N: Integers, group_N: Integers, split: Split, *, rules: "Rules") -> Settled:
@@ -54,7 +56,8 @@ def settle(index: Index, near_N: Integers, group_N: Integers, split: Split, *, r
     twins_N = near_N if rules.drop_near else same_N
     labelled_N = _labelled(index, same_N, twins_N, rank_N)
     _keep_at_most(labelled_N, index, rules.most_rows)
-    split_N = _splits(index, _leads(group_N, rank_N), rank_N, labelled_N == KEPT, split)
+    lead_N = _leads(group_N, rank_N)
+    split_N = _splits(index, lead_N, rank_N, labelled_N == KEPT, split)
     in_corpus = ~index.labelled_N | rules.takes_labelled
     has_labelled = np.zeros(index.rows, dtype=np.bool_)
     has_labelled[group_N[index.labelled_N]] = True
@@ -73,6 +76,7 @@ def settle(index: Index, near_N: Integers, group_N: Integers, split: Split, *, r
         split_N=split_N.astype(np.int8),
         same_N=same_N,
         draw_N=(index.low_N[_leads(near_N, rank_N)] & _LOW_HALF).astype(np.int64),
+        group_N=index.high_N[lead_N] ^ index.low_N[lead_N],
     )
 
 

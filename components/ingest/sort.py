@@ -40,7 +40,7 @@ class Sorted:
     corpus_path: Path
     """Columns id, the payload's, draw."""
     labelled_path: Path
-    """Columns id, the payload's, label (a name), split (a position in SPLITS)."""
+    """Columns id, the payload's, label (a name), split (a position in SPLITS), group."""
     payload: Payload
     watch: Watch
     classes: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -76,7 +76,7 @@ def sort_rows(step: Step, settings: Ingest, reading: Reading, workers: Workers) 
     )
     kept = [pa.field("id", pa.binary(ID_BYTES)), *payload.columns]
     corpus_schema = pa.schema([*kept, ("draw", pa.int64())])
-    labelled_schema = pa.schema([*kept, ("label", pa.string()), ("split", pa.int8())])
+    labelled_schema = pa.schema([*kept, ("label", pa.string()), ("split", pa.int8()), ("group", pa.uint64())])
     done = 0
     with (
         pa.ipc.new_stream(str(result.corpus_path), corpus_schema) as corpus,
@@ -191,7 +191,9 @@ def _keep_labelled(result: Sorted, kept: Any, settled: Settled, writer: Any) -> 
     split = settled.split_N[kept["number"].to_numpy()]
     result.classes.update(zip([SPLITS[each] for each in split], kept["label"].to_pylist(), strict=True))
     columns = kept.select(["id", *result.payload.columns.names, "label"])
-    writer.write_table(columns.append_column("split", pa.array(split, pa.int8())), _PIECE_ROWS)
+    columns = columns.append_column("split", pa.array(split, pa.int8()))
+    group = settled.group_N[kept["number"].to_numpy()]
+    writer.write_table(columns.append_column("group", pa.array(group, pa.uint64())), _PIECE_ROWS)
 
 
 def _count(reading: Reading, ledger: Ledger, table: Any, fates: dict[str, Rows]) -> None:

@@ -48,12 +48,14 @@ def write_corpus(step: Step, rows: Sorted) -> DatasetWriter:
 def write_labelled(step: Step, rows: Sorted, labels: list[str], meta: Mapping[str, Any]) -> DatasetWriter:
     """Write the labelled rows, all but their manifest.
 
-    Splits train, validation, test, columns id, the payload's, label (place in `labels`). Rows without a class
-    have no label. `meta` is what else the columns mean.
+    Splits train, validation, test, columns id, the payload's, label (place in `labels`). Rows without a class have no
+    label. Those of a table have a group, a number that rows share which may not be torn apart: cross-validation divides
+    by it. `meta` is what else the columns mean.
     """
     classes = rows.payload.classes
     label = [("label", pa.int32())] if classes else []
-    schema = pa.schema([("id", pa.string()), *rows.payload.stored, *label])
+    group = [("group", pa.uint64())] if rows.payload.kind == "table" else []
+    schema = pa.schema([("id", pa.string()), *rows.payload.stored, *label, *group])
     named = {"labels": labels} if classes else {}
     writer = DatasetWriter(step.store, schema, {"kind": rows.payload.labelled_kind, **named, **meta})
     names = pa.array(labels, pa.string())

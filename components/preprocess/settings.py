@@ -6,6 +6,7 @@ from pydantic import Field
 
 from modelmill.pictures.shape import Resize
 from modelmill.settings import Section, Task
+from modelmill.tables.settings import TableTransforms
 
 
 class TokenizerSettings(Section):
@@ -41,6 +42,8 @@ class Preprocess(Section):
     """Trained on the corpus (on the labelled training text without one); left out, the base model's is used."""
     images: Images = Images()
     """Of pictures."""
+    tables: TableTransforms = TableTransforms()
+    """How the columns of a table become numbers."""
 
 
 class PreprocessSettings(Preprocess):

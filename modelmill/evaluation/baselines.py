@@ -1,11 +1,13 @@
-"""The two classifiers that a model must justify itself against, fitted on the same training rows.
+"""What a model must justify itself against, fitted on the same training rows: two classifiers and two regressions.
 
-N rows to answer, L labels.
+N rows to answer, L labels; of a table M training rows, F numbers of a vector.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from modelmill.errors import UserError
 from modelmill.evaluation.metrics import Floats, Labels
@@ -58,3 +60,26 @@ def tfidf(train_texts: Sequence[str], train_labels: Labels, labels: int, texts: 
     probability_NL = np.zeros((len(texts), labels))
     probability_NL[:, seen] = classifier.predict_proba(vectorizer.transform(texts))
     return probability_NL
+
+
+def mean(train_targets: Floats, rows: int) -> Floats:
+    """Return the mean of the training rows' targets for every row to answer: [N]."""
+    return np.full(rows, train_targets.mean())
+
+
+def least_squares(train_MF: NDArray[Any], train_targets: Floats, features_NF: NDArray[Any]) -> Floats:
+    """Return what ordinary least squares with an intercept, in closed form, answers to rows: [N].
+
+    Of equally good solutions, where features depend on each other, the one with the smallest weights.
+    """
+    weights_F, intercept = least_squares_weights(train_MF, train_targets)
+    answers_N: Floats = features_NF.astype(np.float64) @ weights_F + intercept
+    return answers_N
+
+
+def least_squares_weights(train_MF: NDArray[Any], train_targets: Floats) -> tuple[Floats, float]:
+    """Return the weights [F] and the intercept of ordinary least squares."""
+    centre_F = train_MF.mean(axis=0, dtype=np.float64)
+    middle = float(train_targets.mean())
+    weights_F = np.linalg.lstsq(train_MF.astype(np.float64) - centre_F, train_targets - middle, rcond=None)[0]
+    return weights_F, middle - float(centre_F @ weights_F)

@@ -5,15 +5,21 @@ from typing import Literal
 
 from pydantic import model_validator
 
+from modelmill.errors import UserError
 from modelmill.settings import Section
 
-Metric = Literal["accuracy", "balanced_accuracy", "precision_macro", "recall_macro", "f1_macro", "log_loss"]
-"""What a threshold may be put on; scikit-learn's names."""
+ClassMetric = Literal["accuracy", "balanced_accuracy", "precision_macro", "recall_macro", "f1_macro", "log_loss"]
+"""What a threshold on a classifier may be put on; scikit-learn's names."""
 
-Baseline = Literal["majority", "tfidf"]
+NumberMetric = Literal["r2", "rmse", "mae", "mean_absolute_percentage_error"]
+"""What a threshold on predicted numbers may be put on; scikit-learn's names."""
+
+Metric = Literal[ClassMetric, NumberMetric]
+
+Baseline = Literal["majority", "tfidf", "mean", "linear"]
 """What a model is measured beside."""
 
-LOWER_IS_BETTER: frozenset[str] = frozenset({"log_loss"})
+LOWER_IS_BETTER: frozenset[str] = frozenset({"log_loss", "rmse", "mae", "mean_absolute_percentage_error"})
 
 METRIC_WORDS: Mapping[str, str] = {
     "accuracy": "accuracy",
@@ -23,9 +29,21 @@ METRIC_WORDS: Mapping[str, str] = {
     "f1_macro": "macro F1",
     "log_loss": "log loss",
     "roc_auc": "ROC AUC",
+    "r2": "R²",
+    "rmse": "root mean squared error",
+    "mae": "mean absolute error",
+    "mean_absolute_percentage_error": "mean absolute percentage error",
 }
 
-BASELINE_WORDS: Mapping[str, str] = {"majority": "the majority class", "tfidf": "the tf-idf baseline"}
+BASELINE_WORDS: Mapping[str, str] = {
+    "majority": "the majority class",
+    "tfidf": "the tf-idf baseline",
+    "mean": "the training mean",
+    "linear": "the least-squares baseline",
+}
+
+ALWAYS_BEATEN: frozenset[str] = frozenset({"majority", "mean"})
+"""Baselines that are to be beaten whether or not a recipe asks for it."""
 
 
 class Threshold(Section):
@@ -67,15 +85,28 @@ def checks(
     must_beat: Collection[Baseline],
     rows: int,
 ) -> list[Check]:
-    """Return every check, thresholds first; the majority class is to be beaten whether or not it is asked for.
+    """Return every check, thresholds first; the majority class, or the mean, is to be beaten though nobody asks for it.
 
     `metrics` holds `test` and the baselines by name, measured on the same `rows` rows; `intervals` the model's 95 %
-    intervals by metric. Thresholds are decided on the interval's end, baselines on the accuracy itself.
+    intervals by metric. Thresholds are decided on the interval's end, baselines on the accuracy, or R², itself.
+
+    Raises:
+        UserError: a threshold is on a figure that these rows do not have.
     """
-    model = metrics["test"]
+    model, main = metrics["test"], main_metric(metrics["test"])
+    for name in thresholds:
+        if name not in model:
+            raise UserError(
+                f"evaluate.thresholds.{name}: these rows have no such figure, but {', '.join(model)}; take one of them"
+            )
     found = [_threshold(name, model[name], intervals[name], wanted, rows) for name, wanted in thresholds.items()]
-    beaten = [name for name in BASELINE_WORDS if name in metrics and (name == "majority" or name in must_beat)]
-    return found + [_must_beat(model["accuracy"], metrics[name]["accuracy"], name, rows) for name in beaten]
+    beaten = [name for name in BASELINE_WORDS if name in metrics and (name in ALWAYS_BEATEN or name in must_beat)]
+    return found + [_must_beat(main, model[main], metrics[name][main], name, rows) for name in beaten]
+
+
+def main_metric(metrics: Collection[str]) -> str:
+    """Return the figure by which models are compared: of those that there are."""
+    return "r2" if "r2" in metrics else "accuracy"
 
 
 def figures_apart(first: float, second: float) -> tuple[str, str]:
@@ -88,8 +119,7 @@ def figures_apart(first: float, second: float) -> tuple[str, str]:
 
 
 def _threshold(metric: str, value: float, interval: tuple[float, float], wanted: Threshold, rows: int) -> Check:
-    word = METRIC_WORDS[metric]
-    word = word[0].upper() + word[1:]
+    word = _capital(METRIC_WORDS[metric])
     if wanted.min is not None:
         limit, bound, turns, missed = wanted.min, interval[0], "begins", "below"
         passed, near = bound >= limit, value >= limit
@@ -111,17 +141,22 @@ def _threshold(metric: str, value: float, interval: tuple[float, float], wanted:
     )
 
 
-def _must_beat(value: float, baseline: float, name: str, rows: int) -> Check:
+def _capital(word: str) -> str:
+    return word[0].upper() + word[1:]
+
+
+def _must_beat(metric: str, value: float, baseline: float, name: str, rows: int) -> Check:
+    word = _capital(METRIC_WORDS[metric])
     passed = value > baseline
     value_text, baseline_text = figures_apart(value, baseline)
     if value == baseline:
-        sentence = f"Accuracy {value_text} only equals {BASELINE_WORDS[name]} on the same {rows:,} rows."
+        sentence = f"{word} {value_text} only equals {BASELINE_WORDS[name]} on the same {rows:,} rows."
     else:
         verb = "beats" if passed else "does not beat"
-        sentence = f"Accuracy {value_text} {verb} {BASELINE_WORDS[name]}'s {baseline_text} on the same {rows:,} rows."
+        sentence = f"{word} {value_text} {verb} {BASELINE_WORDS[name]}'s {baseline_text} on the same {rows:,} rows."
     return Check(
         kind="must_beat",
-        metric="accuracy",
+        metric=metric,
         value=value,
         wanted=baseline,
         against=name,

@@ -20,7 +20,8 @@ _PICTURE = r"^(data:image/png;base64,[A-Za-z0-9+/]+={0,2})?$"
 
 Metrics = dict[str, float]
 """Figures by name: accuracy, balanced_accuracy, precision_macro, recall_macro, f1_macro, log_loss, and roc_auc where
-there are two labels."""
+there are two labels; of predicted numbers r2, rmse, mae, and where it means something mean_absolute_percentage_error.
+"""
 
 
 class ClassFigures(Section):
@@ -69,6 +70,56 @@ class Example(Section):
     probability: float
     """Of the predicted label."""
     probability_of_label: float
+
+
+class ResidualBin(Section):
+    """The test rows whose error, predicted less true, lies in one range."""
+
+    low: float
+    high: float
+    """Half-open, the last one closed."""
+    rows: int
+
+
+class NumberError(Section):
+    """A row and how far its prediction is off."""
+
+    id: str
+    text: str
+    truth: float
+    predicted: float
+
+
+class Regression(Section):
+    """What is told of predicted numbers alone."""
+
+    target: str
+    points: tuple[tuple[float, float], ...]
+    """(true, predicted), of at most 1,000 rows spread evenly over the test rows."""
+    residuals: tuple[ResidualBin, ...]
+    worst: tuple[NumberError, ...]
+    """The rows that are farthest off, the farthest first."""
+    r2_intervals: dict[str, tuple[float, float]]
+    """95 % interval of R² of the model (`test`) and each baseline, over the same samples."""
+
+
+class Spread(Section):
+    """One figure over the folds."""
+
+    mean: float
+    deviation: float
+    """Of the folds' figures, with k - 1 in the denominator."""
+    folds: tuple[float, ...]
+
+
+class CrossValidation(Section):
+    """The same training k times, each time measured on the k-th part of the rows, which it had not seen."""
+
+    folds: int
+    rows: int
+    """In all folds: the training and the validation rows; the test rows stay out."""
+    figures: dict[str, dict[str, Spread]]
+    """`model` and the baselines, by metric."""
 
 
 class Source(Section):
@@ -124,20 +175,27 @@ class Report(Section):
     dataset: str
     """The address of the labelled dataset whose test split was used."""
     test_rows: int
-    labels: tuple[str, ...]
+    labels: tuple[str, ...] = ()
+    """None where a number is predicted, and then nothing of what is told by label."""
     metrics: dict[str, Metrics]
-    """`test`: the model; `majority`, `tfidf`: the baselines on the same rows, where they were asked for."""
+    """`test`: the model; `majority`, `tfidf`, `mean`, `linear`: the baselines on the same rows."""
     intervals: dict[str, tuple[float, float]]
     """The model's 95 % interval by metric."""
-    per_class: tuple[ClassFigures, ...]
-    confusion: tuple[tuple[int, ...], ...]
+    per_class: tuple[ClassFigures, ...] = ()
+    confusion: tuple[tuple[int, ...], ...] = ()
     """Rows by true label (outer) and predicted label (inner), in the order of `labels`."""
     roc: tuple[RocCurve, ...] = ()
     calibration: tuple[ConfidenceBin, ...] = ()
-    calibration_error: float
+    calibration_error: float | None = None
     """Expected calibration error over those bins."""
     examples: tuple[Example, ...] = ()
     """The mistakes that the model was surest of, worst first."""
+    regression: Regression | None = None
+    """Where a number is predicted."""
+    cross_validation: CrossValidation | None = None
+    """Where `finetune.folds` asks for it."""
+    ask: str = ""
+    """A row that the model may be asked about, as `modelmill predict` takes it; '' for a text of one's own."""
     checks: tuple[Check, ...] = ()
     comparisons: dict[str, Metrics] = Field(default_factory=dict)
     """`from_scratch`: the same fine-tune from random weights, on the same rows."""

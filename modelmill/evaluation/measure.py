@@ -104,7 +104,7 @@ def worst_mistakes(rows: TestRows, probability_NL: Floats) -> tuple[Example, ...
     return tuple(
         Example(
             id=rows.ids[row],
-            text=_shortened(rows.texts[row]),
+            text=shortened(rows.texts[row]),
             picture=rows.picture(rows.inputs[row]) if rows.picture else "",
             label=rows.labels[rows.truth[row]],
             predicted=rows.labels[predicted_N[row]],
@@ -115,7 +115,8 @@ def worst_mistakes(rows: TestRows, probability_NL: Floats) -> tuple[Example, ...
     )
 
 
-def _shortened(text: str) -> str:
+def shortened(text: str) -> str:
+    """Return a text cut at a word, where it is longer than a report needs."""
     if len(text) <= _EXAMPLE_CHARACTERS:
         return text
     cut = text[:_EXAMPLE_CHARACTERS]

@@ -1,17 +1,19 @@
 """The plots of an evaluation: a figure with its interval, ROC curves, reliability, confidence."""
 
+import math
 from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from modelmill.evaluation.document import ConfidenceBin, RocCurve
+from modelmill.evaluation.document import ConfidenceBin, ResidualBin, RocCurve
 from modelmill.page.plots import CURVES, LEFT, PLOT_HEIGHT, PLOT_WIDTH, Axis, frame, round_up, share_bar, x, y
 
-__all__ = ["CURVES", "bar", "histogram", "reliability", "roc", "share_bar"]
+__all__ = ["CURVES", "amount", "bar", "histogram", "predictions", "reliability", "residuals", "roc", "share_bar"]
 
 
 def bar(value: float, low: float, high: float, kind: str) -> Markup:
-    """Return a bar from 0 to 1, as wide as its place, with a whisker over an interval."""
+    """Return a bar from 0 to 1, as wide as its place, with a whisker over an interval; what is outside is cut off."""
+    value, low, high = (min(max(each, 0.0), 1.0) for each in (value, low, high))
     return Markup(
         '<svg class="bar {kind}" width="100%" height="24" aria-hidden="true">'
         '<rect class="track" width="100%" height="14" y="5" rx="3"/>'
@@ -81,6 +83,59 @@ def histogram(bins: Sequence[ConfidenceBin]) -> Markup:
     said = f"Histogram of confidence. {mistakes:,} of {rows:,} rows are wrong."
     across = Axis(word="confidence in the prediction", ticks=(low, (low + high) / 2, high))
     return frame(said, across, Axis(word="rows", ticks=(0, top / 2, top)), lines)
+
+
+def predictions(points: Sequence[tuple[float, float]], target: str) -> Markup:
+    """Return predicted against true numbers, over the line of exact predictions."""
+    numbers = [number for point in points for number in point]
+    low, high = min(numbers), max(numbers)
+    reach = (high - low) or 1.0
+    lines = [_diagonal()]
+    for truth, predicted in points:
+        lines.append(
+            Markup('<circle class="point" cx="{:.1f}" cy="{:.1f}" r="2.5"><title>{}</title></circle>').format(
+                x((truth - low) / reach),
+                y((predicted - low) / reach),
+                f"true {amount(truth)}, predicted {amount(predicted)}",
+            )
+        )
+    ticks = tuple(amount(low + reach * share) for share in (0, 0.5, 1))
+    said = f"Predicted against true {target} of {len(points):,} rows, from {amount(low)} to {amount(high)}."
+    return frame(said, Axis(word=f"true {target}", ticks=ticks), Axis(word="predicted", ticks=ticks), lines)
+
+
+def residuals(bins: Sequence[ResidualBin], target: str) -> Markup:
+    """Return how many rows are predicted too low and too high, and how far."""
+    top = round_up(max(each.rows for each in bins))
+    slot = PLOT_WIDTH / len(bins)
+    lines = [
+        Markup(
+            '<rect class="right" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"><title>{}</title></rect>'
+        ).format(
+            LEFT + index * slot + 1,
+            y(each.rows / top),
+            slot - 2,
+            PLOT_HEIGHT * each.rows / top,
+            f"{amount(each.low)} to {amount(each.high)}: {each.rows:,}",
+        )
+        for index, each in enumerate(bins)
+        if each.rows
+    ]
+    said = f"Histogram of the errors of {sum(each.rows for each in bins):,} rows, predicted less true {target}."
+    ticks = tuple(amount(value) for value in (bins[0].low, 0.0, bins[-1].high))
+    across = Axis(word="predicted less true", ticks=ticks)
+    return frame(said, across, Axis(word="rows", ticks=(0, top / 2, top)), lines)
+
+
+def amount(value: float) -> str:
+    """Return a number of any size with at most four digits that count."""
+    if value == 0:
+        return "0"
+    if 0.001 <= abs(value) < 1e6:
+        digits = max(0, 3 - math.floor(math.log10(abs(value))))
+        text = f"{value:,.{digits}f}"
+        return (text.rstrip("0").rstrip(".") if "." in text else text).replace("-", "−")
+    return f"{value:.3g}".replace("-", "−")
 
 
 def _diagonal() -> Markup:

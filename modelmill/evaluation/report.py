@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from modelmill.evaluation.checks import BASELINE_WORDS, LOWER_IS_BETTER, METRIC_WORDS, figures_apart
+from modelmill.evaluation.checks import BASELINE_WORDS, LOWER_IS_BETTER, METRIC_WORDS, figures_apart, main_metric
 from modelmill.evaluation.document import Report
 from modelmill.evaluation.intervals import wilson
 from modelmill.page.environment import environment
@@ -27,8 +27,12 @@ _ROW_WORDS = {
     "from_scratch": "From random weights",
     "tfidf": "tf-idf + logistic regression",
     "majority": "Majority class",
+    "linear": "Least squares",
+    "mean": "Training mean",
 }
-_KEY_FIGURES = ("accuracy", "balanced_accuracy", "f1_macro", "log_loss", "roc_auc")
+_KEY_FIGURES = ("accuracy", "balanced_accuracy", "f1_macro", "log_loss", "roc_auc", "r2", "rmse", "mae")
+# In the target's own unit, which may be of any size.
+_IN_UNITS = frozenset({"rmse", "mae"})
 _SPLITS = ("train", "validation", "test")
 
 
@@ -41,9 +45,9 @@ class Contender:
     metrics: Mapping[str, float]
     low: float
     high: float
-    """Wilson's 95 % interval of the accuracy."""
+    """95 % interval of the accuracy, Wilson's, or of R²."""
     difference: float | None
-    """The model's accuracy less this one's; none for the model itself."""
+    """The model's accuracy, or R², less this one's; none for the model itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +74,7 @@ def render(report: Report | Mapping[str, Any]) -> str:
             reasons=_reasons(document),
             alerts=_alerts(document),
             contenders=_contenders(document),
+            main=main_metric(document.metrics["test"]),
             metric_names=[name for name in METRIC_WORDS if name in document.metrics["test"]],
             key_figures=[name for name in _KEY_FIGURES if name in document.metrics["test"]],
             pretraining=_pretraining(document),
@@ -86,8 +91,8 @@ def _environment() -> "Environment":
     from modelmill.evaluation import plots
 
     made = environment("modelmill", "evaluation")
-    made.filters.update(signed=_signed, fact=_fact)
-    made.globals.update(plots=plots, metric_words=METRIC_WORDS, lower_is_better=LOWER_IS_BETTER)
+    made.filters.update(signed=_signed, fact=_fact, measured=_measured, amount=plots.amount)
+    made.globals.update(plots=plots, metric_words=METRIC_WORDS, lower_is_better=LOWER_IS_BETTER, row_words=_ROW_WORDS)
     return made
 
 
@@ -104,30 +109,39 @@ def _reasons(report: Report) -> list[tuple[str, str]]:
 
 
 def _alerts(report: Report) -> list[Alert]:
-    ours = report.metrics["test"]["accuracy"]
+    main = main_metric(report.metrics["test"])
+    ours, figure = report.metrics["test"][main], METRIC_WORDS[main]
     advice = {
         "tfidf": "It trains in seconds and needs no GPU to serve. Consider a stronger base model, more epochs or more "
         "labelled rows, or take the baseline.",
         "majority": "Always giving the most frequent label is as good: the model has learned nothing of use. Check the "
         "labels, the text column and the learning rate.",
+        "linear": "It has a closed form and needs no training. Consider more epochs, another rate or shape, or more "
+        "rows; or take the baseline.",
+        "mean": "Always answering the mean of the training rows is as good: the model has learned nothing of use. "
+        "Check the target, the features and the learning rate.",
     }
     alerts = []
     for name, text in advice.items():
-        if name in report.metrics and report.metrics[name]["accuracy"] >= ours:
-            theirs, mine = figures_apart(report.metrics[name]["accuracy"], ours)
+        if name in report.metrics and report.metrics[name][main] >= ours:
+            theirs, mine = figures_apart(report.metrics[name][main], ours)
             word = BASELINE_WORDS[name]
             word = word[0].upper() + word[1:]
-            title = f"{word} is as good: accuracy {mine} both" if theirs == mine else ""
-            alerts.append(Alert(title=title or f"{word} is better: accuracy {theirs} against {mine}", text=text))
+            title = f"{word} is as good: {figure} {mine} both" if theirs == mine else ""
+            alerts.append(Alert(title=title or f"{word} is better: {figure} {theirs} against {mine}", text=text))
     return alerts
 
 
 def _contenders(report: Report) -> list[Contender]:
-    ours = report.metrics["test"]["accuracy"]
+    main = main_metric(report.metrics["test"])
+    ours = report.metrics["test"][main]
     found = []
     measured = {**report.metrics, **report.comparisons}
     for key, metrics in sorted(measured.items(), key=lambda item: list(_ROW_WORDS).index(item[0])):
-        low, high = wilson(round(metrics["accuracy"] * report.test_rows), report.test_rows)
+        if report.regression is not None:
+            low, high = report.regression.r2_intervals[key]
+        else:
+            low, high = wilson(round(metrics["accuracy"] * report.test_rows), report.test_rows)
         found.append(
             Contender(
                 key=key,
@@ -135,7 +149,7 @@ def _contenders(report: Report) -> list[Contender]:
                 metrics=metrics,
                 low=low,
                 high=high,
-                difference=None if key == "test" else ours - metrics["accuracy"],
+                difference=None if key == "test" else ours - metrics[main],
             )
         )
     return found
@@ -173,6 +187,13 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield from _flat(fact, f"{words} › ")
         else:
             yield words, fact
+
+
+def _measured(value: float, name: str) -> str:
+    """A figure as it reads: a share with three decimals, one in the target's unit with four digits."""
+    from modelmill.evaluation.plots import amount
+
+    return amount(value) if name in _IN_UNITS else f"{value:.3f}"
 
 
 def _signed(value: float) -> str:

@@ -7,6 +7,7 @@ import base64
 import binascii
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -107,8 +108,14 @@ def _table(facts: Mapping[str, Any]) -> Interface:
         optional=True,
         classes="labels" in facts,
         inputs=inputs,
-        given=dict,
+        given=_typed,
     )
+
+
+def _typed(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a dataset's row in the types that are served: dates as texts, integers as doubles."""
+    plain = {name: value.isoformat() if isinstance(value, datetime) else value for name, value in row.items()}
+    return {name: float(value) if type(value) is int else value for name, value in plain.items()}
 
 
 _TASKS: Mapping[str, Callable[[Mapping[str, Any]], Interface]] = {

@@ -13,7 +13,7 @@ import torch
 
 from modelmill.cores import usable_cores
 from modelmill.errors import UserError
-from modelmill.models import image_predictor, text_predictor
+from modelmill.models import image_predictor, table_predictor, text_predictor
 from modelmill.models.folder import MODEL_FILE
 
 Answers = npt.NDArray[np.float64]
@@ -36,6 +36,8 @@ class Predictor(Protocol):
 _LOADERS: Mapping[str, Callable[[Path, Mapping[str, Any]], Predictor]] = {
     "text-classification": text_predictor.load,
     "image-classification": image_predictor.load,
+    "table-classification": table_predictor.load,
+    "table-regression": table_predictor.load,
 }
 """By task."""
 

@@ -1,6 +1,6 @@
 """What is learned: a function of model and batch that says how wrong the model is. The loop is the same for all."""
 
-# M masked positions of a batch, N predictions, V vocabulary, C classes
+# B rows of a batch, M masked positions of a batch, N predictions, V vocabulary, C classes
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -40,6 +40,18 @@ def classification(model: Any, batch: Batch, smoothing: float = 0.0) -> Scored:
     tensors = batch.tensors
     logits_BC = family(model).class_logits(model, tensors["ids"], tensors["attention"])
     return _cross_entropy(logits_BC, tensors["labels"], smoothing if model.training else 0.0)
+
+
+def row_classification(model: Any, batch: Batch) -> Scored:
+    """Predict the class of a table's row."""
+    return _cross_entropy(model(batch.tensors["features"]), batch.tensors["answers"])
+
+
+def squared_error(model: Any, batch: Batch) -> Scored:
+    """Predict the number of a table's row; `mse` is in the target's own unit."""
+    outputs_B1 = model(batch.tensors["features"])
+    loss = (outputs_B1.squeeze(1).float() - batch.tensors["answers"]).square().sum()
+    return Scored(loss=loss, count=len(outputs_B1), sums={"mse": loss.detach().double() * model.config.target.unit**2})
 
 
 def _cross_entropy(logits_NC: Tensor, targets_N: Tensor, smoothing: float = 0.0) -> Scored:

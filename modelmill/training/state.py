@@ -30,7 +30,7 @@ class LoopSettings:
     """The validation figure by which the best weights are chosen and returned; without one the last ones are."""
 
     @classmethod
-    def of_epochs(cls, training: Training, epochs: int, batches: int, best: str) -> Self:
+    def of_epochs(cls, training: Training, epochs: int, batches: int, best: str | None) -> Self:
         """Return the settings of a training that reads some batches so many times, with a validation after each."""
         return cls(
             training=training,

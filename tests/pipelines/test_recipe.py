@@ -82,6 +82,8 @@ def test_a_name_a_task_a_source_and_a_register_name_are_a_recipe(tmp_path: Path)
         ("  epochs: 1", "  base: folder", "shop.yaml:13: finetune.base: contradicts pretrain"),
         ("  corpus:\n    - labelled: train\n", "", "shop.yaml:7: pretrain: there is no ingest.corpus to train on"),
         ("name: shop\ntask", "name: My Shop\ntask", "shop.yaml:1: name: "),
+        ("  epochs: 1", "  folds: 5", "shop.yaml:13: finetune.folds: is for table-classification and table-regression"),
+        ("{accuracy: {min: 0.5}}", "{r2: {min: 0.5}}", "shop.yaml:15: evaluate.thresholds.r2: is no figure of text-cl"),
         ("      columns: {text: review}", "      uri: again.csv", "shop.yaml:8: ingest.labelled.0.uri: said twice"),
     ],
 )  # fmt: skip
@@ -180,7 +182,6 @@ def test_what_is_for_texts_is_told_for_pictures(tmp_path: Path, change: str, to:
     [
         ("epochs: 1\npreprocess: {images: {size: 32}}", "preprocess.images: is for pictures, and the task is text-c"),
         ("augment: {flip: true}", "finetune.augment: is for pictures, and the task is text-classification"),
-        ("label_smoothing: 0.1", "finetune.label_smoothing: is for pictures, and the task is text-classification"),
         ("model: {family: lenet}", "finetune.model: lenet looks at pictures, and the task is text-classification"),
     ],
 )
@@ -213,6 +214,23 @@ register: {name: x}
         ("a.csv}", "a.csv, label: x}", "ingest.labelled.0.label: is not for tables, whose columns table describes"),
         ("  table:", "  label: {classes: [a, b]}\n  table:", "ingest.label: makes classes, and table-regression"),
         ("y}", "y, ignore: [y]}", "ignore names the target 'y'; leave it out there"),
+        (
+            "register:",
+            "finetune: {model: {family: bert}}\nregister:",
+            "finetune.model: is of family bert, linear and mlp",
+        ),
+        (
+            "register:",
+            "finetune: {base: folder}\nregister:",
+            "finetune.base: a table's network starts from random weights",
+        ),
+        (
+            "register:",
+            "evaluate: {thresholds: {accuracy: {min: 0.8}}}\nregister:",
+            "thresholds.accuracy: is no figure of",
+        ),
+        ("register:", "preprocess: {tokenizer: {vocabulary: 300}}\nregister:", "preprocess.tokenizer: is for texts"),
+        ("register:", "preprocess: {tables: {impute: mode}}\nregister:", "is not one of median, mean, most_frequent"),
         ("  table:", "  split: {by: time}\n  table:", "split.by is time, and there is no table.time; name the column"),
     ],
 )
@@ -222,9 +240,9 @@ def test_what_is_not_for_a_table_is_told(tmp_path: Path, change: str, to: str, m
         _load(tmp_path, TABLE.replace(change, to))
 
 
-def test_a_task_goes_as_far_as_its_stages_can(tmp_path: Path) -> None:
-    recipe = _load(tmp_path, TABLE)
-    assert step_names(recipe, "ingest") == ["resolve", "ingest"]
-    assert set(settings_of(recipe)) == {"resolve", "ingest"}
-    with pytest.raises(UserError, match="task: table-regression goes as far as ingest, and register is asked for"):
-        step_names(recipe)
+def test_a_network_for_tables_is_not_for_texts(tmp_path: Path) -> None:
+    text = "name: x\ntask: text-classification\ningest: {labelled: [{uri: a.csv}]}\nregister: {name: x}\n"
+    with pytest.raises(
+        UserError, match=r"shop\.yaml:5: finetune\.model: is of family mlp, which reads a table's rows, and"
+    ):
+        _load(tmp_path, text + "finetune: {model: {family: mlp}}\n")

@@ -3,9 +3,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from components.evaluate.settings import Evaluate, EvaluateSettings
+from components.evaluate.settings import Evaluate, EvaluateSettings, unfit_for
 from modelmill.digest import canonical_json
 from modelmill.evaluation.checks import Threshold
+from modelmill.settings import Task
 
 
 def read(value: dict[str, Any]) -> EvaluateSettings:
@@ -38,10 +39,12 @@ def test_left_out_nothing_is_asked_but_to_beat_the_majority_class() -> None:
         ({"thresholds": {"accuracy": {"max": 0.8}}}, "accuracy: better when higher: write {min: …}"),
         ({"thresholds": {"log_loss": {"min": 0.8}}}, "log_loss: better when lower: write {max: …}"),
         ({"thresholds": {"log_loss": {"max": -1}}}, "log_loss: -1 is out of its range, which is 0 and up"),
+        ({"thresholds": {"r2": {"min": 1.5}}}, "r2: 1.5 is out of its range"),
+        ({"thresholds": {"rmse": {"min": 3}}}, "rmse: better when lower: write {max: …}"),
         ({"thresholds": {"accuracy": {}}}, "give either min or max"),
         ({"thresholds": {"accuracy": {"mim": 0.8}}}, "Extra inputs are not permitted"),
         ({"thresholds": {"accuracy": {"min": "0.8"}}}, "Input should be a valid number"),
-        ({"must_beat": ["tf-idf"]}, "Input should be 'majority' or 'tfidf'"),
+        ({"must_beat": ["tf-idf"]}, "Input should be 'majority', 'tfidf', 'mean' or 'linear'"),
         ({"compare": ["scratch"]}, "Input should be 'from_scratch'"),
         ({"treshold": {}}, "Extra inputs are not permitted"),
         ({"subject": "from_scratch"}, "thresholds, must_beat and compare must be empty"),
@@ -55,3 +58,25 @@ def test_a_wrong_setting_is_refused(value: dict[str, Any], said: str) -> None:
 
 def test_the_comparison_is_asked_nothing() -> None:
     assert read({"subject": "from_scratch", "must_beat": []}).subject == "from_scratch"
+
+
+@pytest.mark.parametrize(
+    ("task", "value", "said"),
+    [
+        (
+            "table-regression",
+            {"thresholds": {"accuracy": {"min": 0.8}}},
+            "evaluate.thresholds.accuracy: is no figure of",
+        ),
+        ("table-classification", {"thresholds": {"r2": {"min": 0.8}}}, "evaluate.thresholds.r2: is no figure of"),
+        ("text-classification", {"must_beat": ["linear"]}, "linear is no baseline of text-classification"),
+        ("table-classification", {"must_beat": ["tfidf"]}, "tfidf is no baseline of table-classification"),
+        ("table-regression", {"must_beat": ["majority", "linear"]}, "majority is no baseline of table-regression"),
+        ("table-regression", {"thresholds": {"r2": {"min": -0.5}, "rmse": {"max": 1e6}}, "must_beat": ["linear"]}, ""),
+        ("table-regression", {}, ""),
+        ("text-classification", {"must_beat": ["tfidf"]}, ""),
+    ],
+)
+def test_what_a_task_has_not_is_told(task: Task, value: dict[str, Any], said: str) -> None:
+    found = unfit_for(task, read(value))
+    assert found.find(said) >= 0 if said else not found, found

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from modelmill.evaluation.checks import Threshold
-from modelmill.evaluation.document import Data, Report, Split
+from modelmill.evaluation.checks import Baseline, Metric, Threshold
+from modelmill.evaluation.document import CrossValidation, Data, Report, Split, Spread
 from modelmill.evaluation.measure import Asked, TestRows, measure
+from modelmill.evaluation.measure_numbers import NumberRows, measure_numbers
 from modelmill.evaluation.metrics import Floats, Labels
 
 LABELS = ("negative", "positive")
@@ -49,3 +50,42 @@ def report(
     return measure(
         asked, TestRows(ids=ids, inputs=texts, texts=texts, truth=truth, labels=tuple(labels)), probability, baselines
     )
+
+
+def numbers_report(
+    rows: int = 120,
+    noise: float = 0.5,
+    linear_noise: float = 1.0,
+    thresholds: dict[Metric, Threshold] | None = None,
+    must_beat: tuple[Baseline, ...] = (),
+    text: str = "rooms=3, street=south",
+    target: str = "price",
+    size: float = 1.0,
+) -> Report:
+    """Return a report on numbers that are right but for some noise."""
+    generator = np.random.default_rng(0)
+    truth = size * (generator.normal(size=rows) * 3 + 20)
+    asked = Asked(
+        task="table-regression",
+        model="models/" + "a" * 64,
+        dataset="datasets/" + "b" * 64,
+        data=Data(splits={"test": Split(rows=rows), "train": Split(rows=3 * rows)}),
+        thresholds=thresholds or {},
+        must_beat=must_beat,
+    )
+    told = NumberRows(
+        ids=[f"{row:032x}" for row in range(rows)], texts=[f"{text} {row}" for row in range(rows)], truth=truth,
+        target=target,
+    )  # fmt: skip
+    beside = {
+        "mean": np.full(rows, truth.mean() + 0.3 * size),
+        "linear": truth + size * linear_noise * generator.normal(size=rows),
+    }
+    return measure_numbers(asked, told, truth + size * noise * generator.normal(size=rows), beside)
+
+
+def folds() -> CrossValidation:
+    """Return the figures of a model and its baselines over two folds."""
+    spread = {name: Spread(mean=mean, deviation=0.02, folds=(mean - 0.02, mean + 0.02)) for name, mean in
+              {"r2": 0.85, "rmse": 2.5, "mae": 1.9}.items()}  # fmt: skip
+    return CrossValidation(folds=2, rows=405, figures={"model": spread, "linear": spread, "mean": spread})

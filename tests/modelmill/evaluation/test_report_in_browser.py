@@ -19,13 +19,21 @@ FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-
 FLAGS += ["--disable-background-networking", "--disable-component-update", "--virtual-time-budget=5000"]
 
 
+LABELS = ("a label of quite some length", "another one", "and_a_third_without_any_space_in_it")
+TEXT = "column_of_quite_a_long_name=value_without_any_space_in_it, " * 4
+REPORTS = {
+    "classes": lambda: made.report(labels=LABELS),
+    "numbers": lambda: made.numbers_report(text=TEXT, size=1e5).adding(cross_validation=made.folds()),
+}
+
+
 @pytest.mark.system
 @pytest.mark.parametrize("width", [390, 1280])
-def test_the_page_is_as_wide_as_its_window(tmp_path: Path, width: int) -> None:
+@pytest.mark.parametrize("kind", list(REPORTS))
+def test_the_page_is_as_wide_as_its_window(tmp_path: Path, width: int, kind: str) -> None:
     chromium = shutil.which("chromium")
     assert chromium, "tools/install-debian installs it"
-    labels = ("a label of quite some length", "another one", "and_a_third_without_any_space_in_it")
-    page = html.escape(render(made.report(labels=labels)), quote=True)
+    page = html.escape(render(REPORTS[kind]()), quote=True)
     (tmp_path / "frame.html").write_text(FRAME.format(width=width, page=page))
     command = [chromium, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1400,1000", "--dump-dom"]
     shown = subprocess.run(
