@@ -35,7 +35,7 @@ FOR_TEXTS = {
 FOR_PICTURES = {
     "ingest": frozenset({"images"}),
     "preprocess": frozenset({"images"}),
-    "finetune": frozenset({"augment", "label_smoothing"}),
+    "finetune": frozenset({"augment"}),
 }
 """The keys of each section that mean nothing for anything but pictures."""
 

@@ -180,7 +180,6 @@ def test_what_is_for_texts_is_told_for_pictures(tmp_path: Path, change: str, to:
     [
         ("epochs: 1\npreprocess: {images: {size: 32}}", "preprocess.images: is for pictures, and the task is text-c"),
         ("augment: {flip: true}", "finetune.augment: is for pictures, and the task is text-classification"),
-        ("label_smoothing: 0.1", "finetune.label_smoothing: is for pictures, and the task is text-classification"),
         ("model: {family: lenet}", "finetune.model: lenet looks at pictures, and the task is text-classification"),
     ],
 )
