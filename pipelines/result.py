@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from modelmill.dataset import read_made
-from modelmill.evaluation.checks import BASELINE_WORDS, main_metric
+from modelmill.evaluation.checks import BASELINE_WORDS, fixed, main_metric
 from modelmill.evaluation.document import CrossValidation, Report
 from modelmill.models.folder import read_files
 from modelmill.store import open_store
@@ -80,7 +80,7 @@ def _lines(report: Report, result: dict[str, Any]) -> list[Text]:
     main = main_metric(test)
     low, high = report.intervals[main]
     others = {**report.metrics, **report.comparisons}
-    beside = [f"{name} {metrics[main]:.3f}" for name, metrics in others.items() if name != "test"]
+    beside = [f"{name} {fixed(metrics[main])}" for name, metrics in others.items() if name != "test"]
     figure = f"{test[main]:.3f}  (95 %: {low:.3f} to {high:.3f}, {report.test_rows:,} test rows)"
     lines = [_line(main, f"{figure}  beside {', '.join(beside)}" if beside else figure)]
     if report.cross_validation is not None:
@@ -113,7 +113,8 @@ def _metrics(report: Report) -> dict[str, Any]:
 
 
 def _folds(folds: CrossValidation, main: str) -> str:
-    said = [f"{who} {each[main].mean:.3f} ± {each[main].deviation:.3f}" for who, each in folds.figures.items()]
+    figures = {who: each[main] for who, each in folds.by_merit(main)}
+    said = [f"{who} {fixed(each.mean)} ± {fixed(each.deviation)}" for who, each in figures.items()]
     return f"{', '.join(said)}  ({main} over {folds.folds} folds of {folds.rows:,} rows)"
 
 

@@ -59,10 +59,15 @@ def _asked(meta: Mapping[str, Any]) -> _Asked:
 
 def _said(names: Sequence[str], table: pa.Table) -> list[str]:
     """Return the rows of a table as `name=value, …`."""
-    return [
-        ", ".join(f"{name}={'' if row[name] is None else row[name]}" for name in names)
-        for row in table["features"].to_pylist()
-    ]
+    return [", ".join(f"{name}={_shown(row[name])}" for name in names) for row in table["features"].to_pylist()]
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value).removesuffix(".0").removesuffix(" 00:00:00")
 
 
 def read_test_rows(dataset: Dataset) -> TestRows:

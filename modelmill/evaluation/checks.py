@@ -112,10 +112,15 @@ def main_metric(metrics: Collection[str]) -> str:
 def figures_apart(first: float, second: float) -> tuple[str, str]:
     """Return both with three decimals, or as many more (up to six) as it takes to tell different figures apart."""
     for decimals in range(3, 6):
-        texts = f"{first:.{decimals}f}", f"{second:.{decimals}f}"
+        texts = fixed(first, decimals), fixed(second, decimals)
         if first == second or texts[0] != texts[1]:
             return texts
-    return f"{first:.6f}", f"{second:.6f}"
+    return fixed(first, 6), fixed(second, 6)
+
+
+def fixed(value: float, decimals: int = 3) -> str:
+    """Return a figure with so many decimals; what is 0 by then has no sign."""
+    return f"{round(value, decimals) + 0.0:.{decimals}f}"
 
 
 def _threshold(metric: str, value: float, interval: tuple[float, float], wanted: Threshold, rows: int) -> Check:

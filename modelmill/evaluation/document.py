@@ -121,6 +121,10 @@ class CrossValidation(Section):
     figures: dict[str, dict[str, Spread]]
     """`model` and the baselines, by metric."""
 
+    def by_merit(self, metric: str) -> list[tuple[str, dict[str, Spread]]]:
+        """Return whose figures they are and the figures: the model first, then the baselines, the best one first."""
+        return sorted(self.figures.items(), key=lambda item: (item[0] != "model", -item[1][metric].mean))
+
 
 class Source(Section):
     """What became of the rows of one source file."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from modelmill.evaluation.checks import BASELINE_WORDS, LOWER_IS_BETTER, METRIC_WORDS, figures_apart, main_metric
+from modelmill.evaluation.checks import BASELINE_WORDS, LOWER_IS_BETTER, METRIC_WORDS, figures_apart, fixed, main_metric
 from modelmill.evaluation.document import Report
 from modelmill.evaluation.intervals import wilson
 from modelmill.page.environment import environment
@@ -193,7 +193,7 @@ def _measured(value: float, name: str) -> str:
     """A figure as it reads: a share with three decimals, one in the target's unit with four digits."""
     from modelmill.evaluation.plots import amount
 
-    return amount(value) if name in _IN_UNITS else f"{value:.3f}"
+    return amount(value) if name in _IN_UNITS else fixed(value)
 
 
 def _signed(value: float) -> str:
