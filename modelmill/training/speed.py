@@ -29,7 +29,7 @@ def recompute(model: torch.nn.Module) -> None:
     Raises:
         UserError: it has no switch for that.
     """
-    switch = getattr(model, "gradient_checkpointing_enable", None)
+    switch = getattr(model, "activation_checkpointing_enable", None)
     if switch is None or not getattr(model, "supports_gradient_checkpointing", False):
         raise UserError(f"recompute: the layers of a {type(model).__name__} cannot be computed again; leave it out")
-    switch(gradient_checkpointing_kwargs={"use_reentrant": False})
+    switch(activation_checkpointing_kwargs={"use_reentrant": False})
