@@ -5,6 +5,7 @@ training may go on with more or fewer of them. Weights, optimiser and state are 
 writes.
 """
 
+import hashlib
 import itertools
 import os
 from collections.abc import Sequence
@@ -41,6 +42,10 @@ class World:
             return batch
         start, end = (batch.rows * rank // self.size for rank in (self.rank, self.rank + 1))
         return batch.rows_between(start, end) if end > start else None
+
+    def seed(self, seed: int, step: int) -> int:
+        """Return where this process's chance begins at a step."""
+        return int.from_bytes(hashlib.sha256(f"{seed} {step} {self.rank}".encode()).digest()[:8], "big", signed=True)
 
     def sums(self, values: Sequence[float]) -> list[float]:
         """Return sums over all processes."""

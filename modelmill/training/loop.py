@@ -2,6 +2,7 @@
 
 import logging
 import math
+import signal
 import time
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
@@ -14,6 +15,7 @@ from modelmill.step import Step
 from modelmill.training import checkpoint, lease, optimizer, precision, speed, spikes, utilisation, validation
 from modelmill.training.average import Average
 from modelmill.training.data import Batch
+from modelmill.training.distributed import ALONE
 from modelmill.training.figures import Meter, Window
 from modelmill.training.gradients import Gradients, Total
 from modelmill.training.objectives import Objective
@@ -39,14 +41,23 @@ def train(step: Step, settings: LoopSettings, job: Job) -> dict[str, Any]:
         ModelmillError: training diverged, does not fit the memory, or another process is at it.
         UserError: what was wanted does not run here.
     """
-    with lease.held(step, job.checkpoints.run_key, job.what) as held:
-        loop = _Loop(step=step, settings=settings, job=job, lease=held)
+    writer = Writer(
+        checkpoints=job.checkpoints,
+        newest=settings.training.keep_checkpoints,
+        every=settings.training.checkpoint_steps,
+    )
+    if not job.world.writes:
+        # The first process speaks for all.
+        step.events.path, step.figures_to = None, None
+    with lease.held(step, job.checkpoints.run_key, job.what) if job.world.writes else nullcontext() as held:
+        job.world.wait()
+        loop = _Loop(step=step, settings=settings, job=job, lease=held, writer=writer)
         try:
             loop.resume_or_start()
             loop.run()
-            loop.writer.wait()
+            writer.wait()
         finally:
-            loop.writer.close()
+            writer.close()
         return loop.finish()
 
 
@@ -55,12 +66,13 @@ class _Loop:
     step: Step
     settings: LoopSettings
     job: Job
-    lease: lease.Lease
+    lease: lease.Lease | None
+    """Of the process that writes."""
+    writer: Writer
     progress: Progress = field(init=False)
     objective: Objective = field(init=False)
     rates: Rates = field(init=False)
     gradients: Gradients = field(init=False)
-    writer: Writer = field(init=False)
     meter: Meter = field(default_factory=Meter, init=False)
     saved: float = field(default_factory=time.monotonic, init=False)
     """When the state was saved last."""
@@ -81,17 +93,25 @@ class _Loop:
             average=None if training.ema is None else Average(job.model, training.ema),
         )
         self.rates = Rates.of(training, self.settings.steps)
-        self.writer = Writer(
-            checkpoints=job.checkpoints, newest=training.keep_checkpoints, every=training.checkpoint_steps
-        )
         if not self._resumed():
             self.progress.begin(State(precision="fp32", micro_rows=training.micro_rows))
             self._ready()
-            chosen, figures = precision.choose(training.precision, job.device, self._rehearse)
+            chosen, figures = self._chosen_precision()
             self.progress.begin(State(precision=chosen, micro_rows=self.gradients.micro_rows))
             if figures:
                 self.step.figures(figures)
         self._ready()
+        # No one saves before all have taken up the same checkpoint.
+        job.world.wait()
+
+    def _chosen_precision(self) -> tuple[precision.Precision, dict[str, float]]:
+        """Return the precision to train in, the same for all processes, and what it was chosen by."""
+        wanted, world = self.settings.training.precision, self.job.world
+        if wanted != "auto" or world.writes:
+            chosen, figures = precision.choose(wanted, self.job.device, self._rehearse)
+        else:
+            chosen, figures = "fp32", {}
+        return ("bf16" if world.first(float(chosen == "bf16")) else chosen), figures
 
     def _resumed(self) -> bool:
         """Take up the newest checkpoint that fits; return whether there is one."""
@@ -116,10 +136,11 @@ class _Loop:
         while True:
             state = self.state
             self.step.progress(self.job.what, state.step, self.settings.steps, "steps")
-            self._check_time()
-            if self._validation_is_due():
+            stopping = self._agreed()
+            if self._validation_is_due() and not stopping:
                 self._validate()
-            if self.step.stopping:
+                stopping = self._agreed()
+            if stopping:
                 self._save()
                 self.writer.wait()
                 self.step.check_stop()
@@ -158,6 +179,9 @@ class _Loop:
         optimizer.set_rate(self.progress.optimizer, lr)
         if self.job.plan is not None and self.job.plan.thaw is not None:
             self.job.plan.thaw(state.step)
+        if self.job.world.size > 1:
+            # Each draws numbers of its own, whoever saved the state.
+            torch.manual_seed(self.job.world.seed(training.seed, state.step))
         before = self._floating_buffers() if training.on_spike == "skip" else []
         total = self._counted(batches)
         state.micro_rows = self.gradients.micro_rows
@@ -252,8 +276,10 @@ class _Loop:
         every, began = training.checkpoint_steps or 1, self.began
         target = state.step // every * every
         self.writer.wait()
-        # Those saved in between lead to the spike.
-        self.job.checkpoints.drop_after(target)
+        if self.job.world.writes:
+            # Those saved in between lead to the spike.
+            self.job.checkpoints.drop_after(target)
+        self.job.world.wait()
         self.progress.take(self.job.checkpoints.load(target))
         self._ready()
         read = (state.step - target + 1) * training.accumulate
@@ -279,12 +305,18 @@ class _Loop:
             f"({self.settings.training.lr:g}), or fix precision: fp32 (it was {self.state.precision})"
         )
 
-    def _check_time(self) -> None:
+    def _agreed(self) -> bool:
+        """Return whether any process was asked to stop; end training when the first one's time is up."""
         self.state.seconds = time.monotonic() - self.began
         limit = self.settings.training.max_seconds
-        if limit is not None and self.state.seconds >= limit and not self._is_last():
+        late = limit is not None and self.state.seconds >= limit and self.job.world.writes
+        stopping, ends = self.job.world.sums([self.step.stopping, late])
+        if ends and not self._is_last():
             log.info("%s: ends after %.0f s of max_seconds (%g)", self.job.what, self.state.seconds, limit)
             self.state.ended = "max_seconds"
+        if stopping and not self.step.stopping:
+            self.step.stop_signal = signal.SIGTERM
+        return bool(stopping)
 
     def _is_last(self) -> bool:
         return self.state.step == self.settings.steps or bool(self.state.ended)
@@ -323,8 +355,10 @@ class _Loop:
         return time.monotonic() - self.saved >= training.checkpoint_seconds and not self.writer.busy
 
     def _save(self) -> None:
-        self.lease.check()
         self._check_finite()
+        if self.lease is None:
+            return
+        self.lease.check()
         number = int(self.state.best["step"]) if self.state.best is not None else 0
         self.writer.save(self.state.step, asdict(self.state), self.progress.tensors(), best=number)
         self.saved = time.monotonic()
@@ -353,8 +387,9 @@ class _Loop:
         random = checkpoint.random_state()
         buffers = {name: buffer.clone() for name, buffer in self.job.model.named_buffers()}
         self.job.model.train()
-        self.gradients.precision = in_precision
+        self.gradients.precision, self.gradients.world = in_precision, ALONE
         self.gradients.compute([self.job.batches.batch(number)])
+        self.gradients.world = self.job.world
         self.progress.optimizer.zero_grad(set_to_none=True)
         for name, buffer in self.job.model.named_buffers():
             buffer.copy_(buffers[name])

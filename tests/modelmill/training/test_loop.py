@@ -17,6 +17,7 @@ from modelmill.training.data import Batch
 from modelmill.training.device import prepare
 from modelmill.training.loop import _Loop, train
 from modelmill.training.objectives import Scored
+from modelmill.training.writer import Writer
 from tests import samples
 from tests.modelmill.training.bench import (
     SETTINGS,
@@ -198,7 +199,8 @@ def test_a_training_without_validation_rows_ends_with_its_last_weights(bench: Be
 def test_measuring_the_precision_leaves_no_trace(bench: Bench) -> None:
     step, job = bench.step(), bench.job()
     with lease.held(step, job.checkpoints.run_key, job.what) as held:
-        loop = _Loop(step=step, settings=SETTINGS, job=job, lease=held)
+        writer = Writer(checkpoints=job.checkpoints, newest=2, every=None)
+        loop = _Loop(step=step, settings=SETTINGS, job=job, lease=held, writer=writer)
         loop.resume_or_start()
     before = {name: tensor.clone() for name, tensor in model_tensors(loop.job.model).items()}
     chance = random_state()["cpu"]

@@ -48,13 +48,17 @@ def test_a_model_without_a_switch_for_it_is_not_asked_to_compute_again() -> None
 
 
 def test_a_translated_model_learns_what_the_plain_one_does(tmp_path: Path) -> None:
-    translated, figures = trained(tmp_path / "translated", compile=True, precision="fp32", dropout=0.0)
-    plain, expected = trained(tmp_path / "plain", precision="fp32", dropout=0.0)
+    found = []
+    for translated in (False, True):
+        bench = Bench(tmp_path / str(translated))
+        torch.manual_seed(0)
+        # Without dropout, whose numbers a translated model draws in another way.
+        job = bench.job(model=torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.GELU(), torch.nn.Linear(8, 2)))
+        train(bench.step(), settings_of(compile=translated), job)
+        found.append(model_tensors(job.model))
+    plain, ours = found
     for name, tensor in plain.items():
-        assert torch.isfinite(translated[name]).all()
-        assert translated[name].shape == tensor.shape
-    assert figures["flop_utilisation"] > 0
-    assert figures["validation_loss"] == pytest.approx(expected["validation_loss"], abs=0.3)
+        torch.testing.assert_close(ours[name], tensor, atol=1e-4, rtol=1e-3)
 
 
 def test_without_a_compiler_training_goes_on_with_a_warning(

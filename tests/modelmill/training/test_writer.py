@@ -19,18 +19,18 @@ KEY = "a" * 64
 
 
 class Gate:
-    """A place for bytes whose puts of weights wait until they may go on; a real one behind it."""
+    """A place for bytes that is asked for a checkpoint, and answers only when it may; a real one behind it."""
 
     def __init__(self, behind: Backend) -> None:
         self.behind = behind
         self.open = threading.Event()
         self.waiting = threading.Event()
 
-    def put_if_absent(self, key: str, data: bytes | Path) -> bool:
-        if key.startswith("blobs/"):
+    def exists(self, key: str) -> bool:
+        if key.startswith("checkpoints/"):
             self.waiting.set()
             assert self.open.wait(60)
-        return self.behind.put_if_absent(key, data)
+        return self.behind.exists(key)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.behind, name)
@@ -95,11 +95,11 @@ def test_a_part_with_a_number_is_written_once_until_its_number_changes(checkpoin
 
 
 def test_an_error_of_the_writer_comes_to_light_at_the_next_wait(tmp_path: Path) -> None:
-    class Full(Gate):
+    class Full(LocalBackend):
         def put_if_absent(self, key: str, data: bytes | Path) -> bool:  # noqa: ARG002
             raise ModelmillError(f"{key}: the disk is full")
 
-    store = Store(str(tmp_path / "store"), Full(LocalBackend(tmp_path / "store")))
+    store = Store(str(tmp_path / "store"), Full(tmp_path / "store"))
     writer = Writer(checkpoints=Checkpoints(store=store, run_key=KEY, scratch=tmp_path), newest=2, every=None)
     writer.save(1, {}, tensors(1.0))
     with pytest.raises(ModelmillError, match="the disk is full"):
