@@ -52,6 +52,8 @@ class Recipe(Section):
             raise ValueError(
                 "pretrain: there is no ingest.corpus to train on; name one ({labelled: train}: the training rows' text)"
             )
+        if self.preprocess.packing == "best-fit" and (self.pretrain is None or self.pretrain.objective != "causal-lm"):
+            raise ValueError("preprocess.packing: best-fit is for pretrain.objective: causal-lm; leave it out")
         if self.pretrain is not None and self.finetune.base is not None:
             raise ValueError(
                 "finetune.base: contradicts pretrain, whose weights fine-tuning starts from; leave one of them out"

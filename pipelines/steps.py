@@ -76,7 +76,7 @@ def settings_of(recipe: Recipe) -> dict[str, str]:
 def _training(recipe: Recipe) -> dict[str, Section]:
     task = recipe.task
     told: dict[str, Section] = {
-        "preprocess": PreprocessSettings(**_own(recipe.preprocess), task=task),
+        "preprocess": PreprocessSettings(tokenizer=recipe.preprocess.tokenizer, task=task),
         "finetune": _finetune(recipe, "weights"),
         "evaluate": EvaluateSettings(**_own(recipe.evaluate), task=task),
         "register": RegisterSettings(
@@ -88,7 +88,9 @@ def _training(recipe: Recipe) -> dict[str, Section]:
         ),
     }
     if recipe.pretrain is not None:
-        told["pretrain"] = PretrainSettings(**_own(recipe.pretrain))
+        told["pretrain"] = PretrainSettings(
+            **_own(recipe.pretrain), max_tokens=recipe.preprocess.max_tokens, packing=recipe.preprocess.packing
+        )
     if "from_scratch" in recipe.evaluate.compare:
         told[f"finetune{FROM_SCRATCH}"] = _finetune(recipe, "random")
         told[f"evaluate{FROM_SCRATCH}"] = EvaluateSettings(task=task, subject="from_scratch", must_beat=())
@@ -97,7 +99,8 @@ def _training(recipe: Recipe) -> dict[str, Section]:
 
 def _finetune(recipe: Recipe, start: Literal["weights", "random"]) -> FinetuneSettings:
     shape = recipe.pretrain.model if recipe.pretrain is not None else recipe.finetune.model
-    return FinetuneSettings(**{**_own(recipe.finetune), "model": shape}, task=recipe.task, start=start)
+    own = {**_own(recipe.finetune), "model": shape}
+    return FinetuneSettings(**own, task=recipe.task, start=start, max_tokens=recipe.preprocess.max_tokens)
 
 
 def _own(section: Section) -> dict[str, Any]:

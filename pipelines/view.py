@@ -30,7 +30,11 @@ _FIGURES: Mapping[str, tuple[str, ...]] = {
         "{corpus_kept:,} of {corpus_read:,} corpus rows kept",
         "{labelled_kept:,} of {labelled_read:,} labelled rows kept",
     ),
-    "preprocess": ("{corpus_tokens:,} tokens", "{corpus_rows:,} rows of {max_tokens}", "vocabulary {vocabulary:,}"),
+    "preprocess": (
+        "{corpus_tokens:,} tokens",
+        "{tokenizer_bytes_per_token:.1f} bytes each",
+        "vocabulary {vocabulary:,}",
+    ),
     "pretrain": ("validation loss {validation_loss:.3f}", "{tokens_per_second:,.0f} tokens/s", "{precision}"),
     "finetune": ("validation accuracy {validation_accuracy:.3f}", "{samples_per_second:,.0f} rows/s", "{precision}"),
     "evaluate": ("accuracy {accuracy:.3f}", "f1 {f1_macro:.3f}", "{test_rows:,} test rows"),

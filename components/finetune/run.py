@@ -57,7 +57,7 @@ def run(step: Step, settings: FinetuneSettings, labelled: str, model: str, base:
         checkpoints=Checkpoints(store=step.store, run_key=key, scratch=step.scratch),
         device=device,
     )
-    figures = train(step, _loop(settings, learner), job)
+    figures = {**learner.figures, **train(step, _loop(settings, learner), job)}
     folder = step.scratch / "tuned"
     learner.save(folder)
     meta = {"task": settings.task, **learner.meta, "lineage": inputs}

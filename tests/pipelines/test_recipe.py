@@ -110,14 +110,15 @@ def test_an_override_is_checked_like_the_file_and_named_as_it_was_typed(tmp_path
 
 
 def test_only_what_a_step_reads_changes_what_it_is_told(tmp_path: Path) -> None:
-    """The facts that cross sections: task, the architecture of a start from random weights, and register's own."""
+    """The facts that cross sections: task, rows, the architecture of a start from random weights, register's own."""
     plain = settings_of(_load(tmp_path, RIGHT))
     changes = {
         "finetune.lr=1e-3": {"finetune", "register"},
         "pretrain.steps=6": {"pretrain", "register"},
         "pretrain.model.layers=1": {"pretrain", "finetune", "register"},
         "evaluate.thresholds.accuracy.min=0.6": {"evaluate", "register"},
-        "preprocess.max_tokens=32": {"preprocess", "register"},
+        "preprocess.max_tokens=32": {"pretrain", "finetune", "register"},  # nothing is tokenized again
+        "preprocess.tokenizer.vocabulary=500": {"preprocess", "register"},
         "ingest.min_chars=3": {"ingest", "register"},
         "register.name=other": {"register"},
         "name=other": {"register"},

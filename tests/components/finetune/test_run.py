@@ -33,6 +33,7 @@ def settings(**changes: Any) -> FinetuneSettings:
         "lr": 0.01,
         "batch_rows": 16,
         "precision": "fp32",
+        "max_tokens": 16,
         **changes,
     }
     return FinetuneSettings.model_validate(told)
@@ -64,6 +65,15 @@ def test_a_classifier_learns_what_one_word_gives_away(store: Store, tmp_path: Pa
     opened = AutoModelForSequenceClassification.from_pretrained(folder, local_files_only=True)
     assert opened.config.id2label == {0: "negative", 1: "positive"}
     assert AutoTokenizer.from_pretrained(folder, local_files_only=True).mask_token == "[MASK]"
+
+
+def test_longer_texts_are_cut_and_counted(store: Store, tmp_path: Path) -> None:
+    labelled = samples.tokens(store, tmp_path).labelled
+    made = run(samples.step_of(store, tmp_path), settings(epochs=1, max_tokens=8), labelled, "", "")
+    lengths = map(len, open_dataset(store, labelled).table("train")["input_ids"].to_pylist())
+    assert made.summary["truncated_share"] == pytest.approx(sum(length > 6 for length in lengths) / 200)
+    assert 0 < made.summary["truncated_share"] < 1
+    assert fetch_model(store, made.model, tmp_path / "model")["max_tokens"] == 8
 
 
 def test_two_trainings_in_two_folders_give_the_same_model(tmp_path: Path) -> None:
@@ -137,7 +147,7 @@ def test_the_comparison_takes_the_shape_of_the_others_and_random_weights(store: 
 def test_rows_of_another_kind_and_empty_splits_are_refused(store: Store, tmp_path: Path) -> None:
     made = samples.tokens(store, tmp_path)
     step = samples.step_of(store, tmp_path)
-    with pytest.raises(ModelmillError, match="holds packed-tokens, and fine-tuning reads labelled-tokens"):
+    with pytest.raises(ModelmillError, match="holds corpus-tokens, and fine-tuning reads labelled-tokens"):
         run(step, settings(), made.corpus, "", "")
     from components.preprocess.run import run as preprocess
     from components.preprocess.settings import PreprocessSettings

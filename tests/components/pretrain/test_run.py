@@ -22,8 +22,10 @@ from modelmill.store import Store, open_store
 from tests import samples
 
 SHAPE = Architecture(layers=1, width=32, heads=2)
-SETTINGS = PretrainSettings(model=SHAPE, steps=120, batch_rows=16, lr=0.01, seed=3)
-LONG = PretrainSettings(model=SHAPE, steps=600, batch_rows=16, lr=0.01, dropout=0.1, checkpoint_seconds=0.2)
+SETTINGS = PretrainSettings(model=SHAPE, steps=120, batch_rows=16, lr=0.01, max_tokens=16, seed=3)
+LONG = PretrainSettings(
+    model=SHAPE, steps=600, batch_rows=16, lr=0.01, max_tokens=16, dropout=0.1, checkpoint_seconds=0.2
+)
 
 PROGRAM = """
 import sys
@@ -89,7 +91,7 @@ def test_training_goes_on_from_a_base_models_weights(store: Store, tmp_path: Pat
     base = tmp_path / "base"
     torch.manual_seed(9)
     text.save(text.masked_lm(samples.tiny_config(open_dataset(store, corpus).meta["vocabulary"])), base)
-    settings = PretrainSettings(base=str(base), steps=1, lr=1e-9)
+    settings = PretrainSettings(base=str(base), steps=1, lr=1e-9, max_tokens=16)
     made = run(samples.step_of(store, tmp_path), settings, corpus, samples.pinned(base))
     fetch_model(store, made.model, tmp_path / "model")
     before = text.masked_lm(base).state_dict()
@@ -101,14 +103,33 @@ def test_training_goes_on_from_a_base_models_weights(store: Store, tmp_path: Pat
 def test_what_does_not_fit_is_refused(store: Store, tmp_path: Path) -> None:
     made = samples.tokens(store, tmp_path)
     step = samples.step_of(store, tmp_path)
-    with pytest.raises(ModelmillError, match="holds labelled-tokens, and pretraining reads packed-tokens"):
+    with pytest.raises(ModelmillError, match="holds labelled-tokens, and pretraining reads corpus-tokens"):
         run(step, SETTINGS, made.labelled, "")
     with pytest.raises(ModelmillError, match="base is 'folder', and the step was given no pin"):
         run(step, PretrainSettings(base="folder"), made.corpus, "")
     base = tmp_path / "base"
     text.save(text.masked_lm(samples.tiny_config(vocabulary=20)), base)
     with pytest.raises(UserError, match="vocabulary has 20 tokens"):
-        run(step, PretrainSettings(base=str(base)), made.corpus, samples.pinned(base))
+        run(step, PretrainSettings(base=str(base), max_tokens=16), made.corpus, samples.pinned(base))
+
+
+def test_another_length_of_rows_takes_the_same_tokens_and_no_text(store: Store, tmp_path: Path) -> None:
+    corpus = samples.tokens(store, tmp_path).corpus
+    # Nothing but the tokens and the tokenizer's files, which travel with the model, is left to read.
+    bare = open_store(str(tmp_path / "bare"))
+    copied = samples.copied(store, corpus, bare)
+    for max_tokens, utilisation in ((8, 7 / 8), (32, 31 / 32)):
+        settings = SETTINGS.model_copy(update={"steps": 2, "max_tokens": max_tokens})
+        made = run(samples.step_of(bare, tmp_path), settings, copied, "")
+        assert made.summary["utilisation"] == pytest.approx(utilisation)
+        assert fetch_model(bare, made.model, tmp_path / str(max_tokens))["max_tokens"] == max_tokens
+
+
+def test_a_corpus_that_fills_no_row_is_refused_with_both_numbers(store: Store, tmp_path: Path) -> None:
+    corpus = samples.tokens(store, tmp_path, documents=3).corpus
+    settings = SETTINGS.model_copy(update={"max_tokens": 64})
+    with pytest.raises(UserError, match="3 documents hold 46 tokens, and one row takes 64"):
+        run(samples.step_of(store, tmp_path), settings, corpus, "")
 
 
 def wait_for_steps(events: Path, least: int, process: "subprocess.Popen[bytes]") -> None:
