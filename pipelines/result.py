@@ -14,6 +14,7 @@ from modelmill.store import open_store
 from pipelines.run import Run
 from pipelines.view import duration, final_table
 
+_ASKED = {"causal-lm": "I don't know what", "masked-lm": "a [MASK] film"}
 _DECISION_STYLES = {"promote": "green", "hold": "yellow", "undecided": "yellow"}
 
 
@@ -73,10 +74,11 @@ def show(run: Run, result: dict[str, Any], console: Console) -> None:
 
 def _lines(report: Report, result: dict[str, Any]) -> list[Text]:
     test = report.metrics["test"]
-    low, high = report.intervals["accuracy"]
+    figure = "perplexity" if "perplexity" in test else "accuracy"
+    low, high = report.intervals[figure]
     beside = [f"{name} {metrics['accuracy']:.3f}" for name, metrics in result["metrics"].items() if name != "test"]
-    accuracy = f"{test['accuracy']:.3f}  (95 %: {low:.3f} to {high:.3f}, {report.test_rows:,} test rows)"
-    lines = [_line("accuracy", f"{accuracy}  beside {', '.join(beside)}" if beside else accuracy)]
+    accuracy = f"{test[figure]:.3f}  (95 %: {low:.3f} to {high:.3f}, {report.test_rows:,} test rows)"
+    lines = [_line(figure, f"{accuracy}  beside {', '.join(beside)}" if beside else accuracy)]
     if "tfidf" in report.metrics and report.metrics["tfidf"]["accuracy"] >= test["accuracy"]:
         lines.append(
             _line("warning", "the tf-idf baseline is as good or better; this model is not worth its cost", "bold red")
@@ -92,12 +94,13 @@ def _lines(report: Report, result: dict[str, Any]) -> list[Text]:
         lines.append(
             _line("model", f"{registered.name} version {registered.version} ({', '.join(registered.aliases)})")
         )
-        lines.append(_line("try it", f'modelmill predict {registered.name}@challenger "a dull, lifeless film"', "bold"))
+        asked = _ASKED.get(report.task, "a dull, lifeless film")
+        lines.append(_line("try it", f'modelmill predict {registered.name}@challenger "{asked}"', "bold"))
     return lines
 
 
 def _line(name: str, value: str, style: str = "") -> Text:
-    return Text.assemble((f"{name:<10}", "dim"), (value, style))
+    return Text.assemble((f"{name:<11}", "dim"), (value, style))
 
 
 def _near(path: Path) -> str:

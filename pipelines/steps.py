@@ -43,6 +43,8 @@ def step_names(recipe: Recipe, until: Stage = "register") -> list[str]:
     for stage in get_args(Stage)[: get_args(Stage).index(until) + 1]:
         if stage == "pretrain" and recipe.pretrain is None:
             continue
+        if stage == "finetune" and recipe.is_language_model:
+            continue
         names += [stage + suffix for suffix in suffixes] if stage in {"finetune", "evaluate"} else [stage]
     return names
 
@@ -77,7 +79,6 @@ def _training(recipe: Recipe) -> dict[str, Section]:
     task = recipe.task
     told: dict[str, Section] = {
         "preprocess": PreprocessSettings(tokenizer=recipe.preprocess.tokenizer, task=task),
-        "finetune": _finetune(recipe, "weights"),
         "evaluate": EvaluateSettings(**_own(recipe.evaluate), task=task),
         "register": RegisterSettings(
             **_own(recipe.registration),
@@ -87,6 +88,8 @@ def _training(recipe: Recipe) -> dict[str, Section]:
             steps=tuple(step_names(recipe, "evaluate")),
         ),
     }
+    if not recipe.is_language_model:
+        told["finetune"] = _finetune(recipe, "weights")
     if recipe.pretrain is not None:
         told["pretrain"] = PretrainSettings(
             **_own(recipe.pretrain), max_tokens=recipe.preprocess.max_tokens, packing=recipe.preprocess.packing
@@ -98,7 +101,7 @@ def _training(recipe: Recipe) -> dict[str, Section]:
 
 
 def _finetune(recipe: Recipe, start: Literal["weights", "random"]) -> FinetuneSettings:
-    shape = recipe.pretrain.model if recipe.pretrain is not None else recipe.finetune.model
+    shape: Any = recipe.pretrain.model if recipe.pretrain is not None else recipe.finetune.model
     own = {**_own(recipe.finetune), "model": shape}
     return FinetuneSettings(**own, task=recipe.task, start=start, max_tokens=recipe.preprocess.max_tokens)
 

@@ -37,7 +37,12 @@ _FIGURES: Mapping[str, tuple[str, ...]] = {
     ),
     "pretrain": ("validation loss {validation_loss:.3f}", "{tokens_per_second:,.0f} tokens/s", "{precision}"),
     "finetune": ("validation accuracy {validation_accuracy:.3f}", "{samples_per_second:,.0f} rows/s", "{precision}"),
-    "evaluate": ("accuracy {accuracy:.3f}", "f1 {f1_macro:.3f}", "{test_rows:,} test rows"),
+    "evaluate": (
+        "perplexity {perplexity:.2f}",
+        "accuracy {accuracy:.3f}",
+        "f1 {f1_macro:.3f}",
+        "{test_rows:,} test rows",
+    ),
     "register": ("{verdict}", "version {version}", "{aliases}"),
 }
 # Rates of the first moments mean nothing.

@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ def step_of(store: Store, folder: Path, name: str = "step") -> Step:
     return Step(name=name, store=store, scratch=scratch, events=Events(step=name, path=folder / f"{name}.jsonl"))
 
 
-def write_corpus(store: Store, splits: dict[str, Sequence[str]]) -> str:
+def write_corpus(store: Store, splits: Mapping[str, Sequence[str]]) -> str:
     """Put documents into the store as ingest does; return the dataset's address."""
     rows = {split: [{"id": _id(text), "text": text} for text in texts] for split, texts in splits.items()}
     return _write(store, {"id": pa.string(), "text": pa.string()}, {"kind": "text"}, rows)
@@ -91,6 +91,17 @@ def pinned(folder: Path) -> str:
 def tiny_config(vocabulary: int = 40, max_tokens: int = 16) -> BertConfig:
     """Return the shape of a small BERT."""
     return new_config(Architecture(layers=2, width=32, heads=2), vocabulary, max_tokens, pad=0)
+
+
+class StopAt:
+    """A place for figures that asks its step to stop when it hears of one training step."""
+
+    def __init__(self, step: Any, at: int) -> None:
+        self.step, self.at = step, at
+
+    def log(self, _values: Any, at: int | None) -> None:
+        if at == self.at:
+            self.step.stop_signal = 15
 
 
 def figures(path: Path) -> list[dict[str, Any]]:

@@ -15,6 +15,8 @@ class Evaluate(Section):
     """What each metric must be, as in `{accuracy: {min: 0.8}}`; decided on the nearer end of its 95 % interval."""
     must_beat: tuple[Baseline, ...] = ("majority",)
     """Baselines whose accuracy the model's must exceed; the majority class always is one of them."""
+    prompts: tuple[str, ...] = ()
+    """Texts that a language model is to continue in the report (`[MASK]` is to be filled in by a masked one)."""
     compare: tuple[Literal["from_scratch"], ...] = ()
     """`from_scratch`: the same fine-tune from random weights is made and measured too."""
 

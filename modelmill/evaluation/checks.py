@@ -7,13 +7,18 @@ from pydantic import model_validator
 
 from modelmill.settings import Section
 
-Metric = Literal["accuracy", "balanced_accuracy", "precision_macro", "recall_macro", "f1_macro", "log_loss"]
-"""What a threshold may be put on; scikit-learn's names."""
+LanguageMetric = Literal["loss", "perplexity", "bits_per_byte"]
+"""What a threshold may be put on for language models alone: nats a token, e to that power, bits a byte of text."""
+
+Metric = Literal[
+    "accuracy", "balanced_accuracy", "precision_macro", "recall_macro", "f1_macro", "log_loss", LanguageMetric
+]
+"""What a threshold may be put on; scikit-learn's names, and the field's."""
 
 Baseline = Literal["majority", "tfidf"]
 """What a model is measured beside."""
 
-LOWER_IS_BETTER: frozenset[str] = frozenset({"log_loss"})
+LOWER_IS_BETTER: frozenset[str] = frozenset({"log_loss", "loss", "perplexity", "bits_per_byte"})
 
 METRIC_WORDS: Mapping[str, str] = {
     "accuracy": "accuracy",
@@ -23,6 +28,9 @@ METRIC_WORDS: Mapping[str, str] = {
     "f1_macro": "macro F1",
     "log_loss": "log loss",
     "roc_auc": "ROC AUC",
+    "loss": "loss",
+    "perplexity": "perplexity",
+    "bits_per_byte": "bits per byte",
 }
 
 BASELINE_WORDS: Mapping[str, str] = {"majority": "the majority class", "tfidf": "the tf-idf baseline"}

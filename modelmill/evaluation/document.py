@@ -16,8 +16,9 @@ from modelmill.evaluation.verdict import Verdict
 from modelmill.settings import Section, Task
 
 Metrics = dict[str, float]
-"""Figures by name: accuracy, balanced_accuracy, precision_macro, recall_macro, f1_macro, log_loss, and roc_auc where
-there are two labels."""
+"""Figures by name: accuracy, balanced_accuracy, precision_macro, recall_macro, f1_macro, log_loss, roc_auc where
+there are two labels, and f1_<label> of each of up to 20. Of a language model: loss, perplexity, accuracy,
+bits_per_byte."""
 
 
 class ClassFigures(Section):
@@ -64,6 +65,14 @@ class Example(Section):
     probability: float
     """Of the predicted label."""
     probability_of_label: float
+
+
+class Sample(Section):
+    """What a language model makes of a text."""
+
+    prompt: str
+    answer: str
+    """Its continuation, or the text with its masks filled in."""
 
 
 class Source(Section):
@@ -133,6 +142,9 @@ class Report(Section):
     """Expected calibration error over those bins."""
     examples: tuple[Example, ...] = ()
     """The mistakes that the model was surest of, worst first."""
+    samples: tuple[Sample, ...] = ()
+    sampling: dict[str, float] = Field(default_factory=dict)
+    """How samples were drawn: temperature, top_p, most_tokens, seed; and which share of tokens was masked."""
     checks: tuple[Check, ...] = ()
     comparisons: dict[str, Metrics] = Field(default_factory=dict)
     """`from_scratch`: the same fine-tune from random weights, on the same rows."""

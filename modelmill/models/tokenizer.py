@@ -89,7 +89,7 @@ def load_tokenizer(folder: Path) -> Tokenizer:
         if token_id is None:
             raise UserError(f"{path}: no {role} token {token!r} among its {backend.get_vocab_size()} tokens")
         special[role] = token_id
-    return Tokenizer(backend=backend, special=special, segment=_segment(folder))
+    return Tokenizer(backend=backend, special=special, segment=segment_of(folder))
 
 
 def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> list[Path]:
@@ -125,7 +125,12 @@ def _config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _segment(folder: Path) -> str:
+def segment_of(folder: Path) -> str:
+    """Return what cuts texts into words before the tokenizer of a folder, '' for nothing.
+
+    Raises:
+        UserError: its configuration does not parse, or names something unknown.
+    """
     segment = _config(folder).get("segment") or ""
     if segment not in {"", "jieba"}:
         raise UserError(f"{folder / CONFIG_FILE}: segment {segment!r} is not known; 'jieba' is")

@@ -14,6 +14,7 @@ from modelmill.errors import ModelmillError, UserError
 from modelmill.home import tracking_uri
 from modelmill.models.folder import MODEL_FILE
 from modelmill.models.interface import Interface, interface
+from modelmill.models.tokenizer import segment_of
 from modelmill.tracking import mlflow_client
 
 log = logging.getLogger(__name__)
@@ -119,7 +120,7 @@ def _pack(packed: Path, folder: Path, *, logged: Any, run: str, example: Any) ->
             code_paths=[str(_PACKAGE)],
             signature=_signature(served),
             input_example=pd.DataFrame([served.given(example)]),
-            pip_requirements=_requirements(),
+            pip_requirements=_requirements(segment=segment_of(folder)),
         )
     for cache in packed.rglob("__pycache__"):
         shutil.rmtree(cache)
@@ -132,6 +133,8 @@ def _signature(served: Interface) -> Any:
 
     inputs = [ColSpec(DataType[kind], name, required=not served.optional) for name, kind in served.columns.items()]
     outputs = [ColSpec(DataType.double, "prediction")]
+    if served.text:
+        outputs = [ColSpec(DataType.string, served.text)]
     if served.classes:
         outputs = [
             ColSpec(DataType.string, "label"),
@@ -141,9 +144,9 @@ def _signature(served: Interface) -> Any:
     return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs))
 
 
-def _requirements() -> list[str]:
+def _requirements(*, segment: str) -> list[str]:
     requirements = []
-    for name in _SERVING:
+    for name in (*_SERVING, *([segment] if segment else [])):
         try:
             requirements.append(f"{name}=={metadata.version(name)}")
         except metadata.PackageNotFoundError:

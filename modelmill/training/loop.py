@@ -5,7 +5,6 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -187,16 +186,14 @@ class _Loop:
         return figures
 
     def _learn(self) -> None:
+        if not self.flops_per_token:
+            self._count_flops()
         began = time.perf_counter()
         batch = self.job.batches.batch(self.state.step).to(self.job.device)
         waited = time.perf_counter() - began
         factor = optimizer.rate(self.state.step, self.settings.steps, self.settings.warmup)
         optimizer.set_rate(self.optimizer, self.settings.lr * factor)
-        # Counted once: it takes time, and a token is as much work in one batch as in another.
-        with nullcontext() if self.flops_per_token else utilisation.counter() as counter:
-            scored = self._backward(batch, self.state.precision)
-        if counter is not None:
-            self.flops_per_token = counter.get_total_flops() / batch.tokens
+        scored = self._backward(batch, self.state.precision)
         torch.nn.utils.clip_grad_norm_(self.job.model.parameters(), _CLIP, foreach=True)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -206,6 +203,16 @@ class _Loop:
             window.add(scored, batch, waited)
         if self.state.step % max(1, self.settings.steps // _POINTS) == 0 or self.state.step == self.settings.steps:
             self._tell(self.settings.lr * factor)
+
+    def _count_flops(self) -> None:
+        """Count the work of a step, once: a token is as much of it in one batch as in another.
+
+        In a rehearsal: under the counter some layers (gates, for one) add up their gradients in another order, and a
+        training that was stopped would not end with the bits of one that was not.
+        """
+        with utilisation.counter() as counter:
+            self._rehearse(self.state.precision, self.state.step)
+        self.flops_per_token = counter.get_total_flops() / self.job.batches.batch(self.state.step).tokens
 
     def _backward(self, batch: Batch, in_precision: precision.Precision) -> Scored:
         with precision.autocast(self.job.device, in_precision):

@@ -67,7 +67,7 @@ def test_a_name_a_task_a_source_and_a_register_name_are_a_recipe(tmp_path: Path)
         (
             "task: text-classification",
             "task: text-clasification",
-            "is not one of text-classification, image-classification, table-classification, table-regression; did you",
+            "is not one of text-classification, image-classification, table-classification, table-regression, causal",
         ),
         ("task: text-classification", "task: image-clasification", "did you mean 'image-classification'?"),
         ("register:\n  name: shop\n", "", "shop.yaml:1: register: missing; the model's place in the registry"),
@@ -186,3 +186,70 @@ def test_a_task_goes_as_far_as_its_stages_can(tmp_path: Path) -> None:
     assert set(settings_of(recipe)) == {"resolve", "ingest"}
     with pytest.raises(UserError, match="task: image-classification goes as far as ingest, and register is asked for"):
         step_names(recipe)
+
+
+LANGUAGE = """name: x
+task: causal-lm
+ingest:
+  corpus: [{uri: a.txt}]
+preprocess:
+  packing: best-fit
+pretrain:
+  objective: causal-lm
+  model: {family: llama}
+evaluate:
+  thresholds: {perplexity: {max: 9.0}}
+register: {name: x}
+"""
+
+
+def test_a_language_model_is_an_end_in_itself(tmp_path: Path) -> None:
+    recipe = _load(tmp_path, LANGUAGE)
+    assert step_names(recipe) == ["resolve", "ingest", "preprocess", "pretrain", "evaluate", "register"]
+    assert settings_of(recipe).keys() == set(step_names(recipe))
+    assert json.loads(settings_of(recipe)["pretrain"])["packing"] == "best-fit"
+
+
+@pytest.mark.parametrize(
+    ("change", "to", "message"),
+    [
+        ("task: causal-lm", "task: masked-lm", "task: masked-lm is learned by pretrain with that objective"),
+        ("corpus: [{uri: a.txt}]", "corpus: [{uri: a.txt}]\n  labelled: [{uri: b.csv}]", "ingest.labelled: causal-lm"),
+        ("llama}", "bert}", "model.family: bert cannot learn causal-lm; use gpt2 or llama"),
+        ("llama}", "lama}", 'pretrain.model.family: "lama" is not one of bert, modernbert'),
+        ("llama}", "gpt2, key_value_heads: 2}", "key_value_heads is not for gpt2"),
+        ("llama}", "llama, heads: 4, key_value_heads: 3}", "heads (4) must be a multiple of key_value_heads (3)"),
+        (
+            "{perplexity: {max: 9.0}}",
+            "{f1_macro: {min: 0.5}}",
+            "evaluate.thresholds.f1_macro: is not measured for causal-lm",
+        ),
+        ("register:", "finetune: {epochs: 2}\nregister:", "finetune.epochs: causal-lm has no fine-tuning"),
+        ("evaluate:", "evaluate:\n  compare: [from_scratch]", "evaluate.compare: compares fine-tuning"),
+    ],
+)
+def test_what_contradicts_a_language_model_is_told(tmp_path: Path, change: str, to: str, message: str) -> None:
+    assert LANGUAGE.count(change) == 1 or change == "task: causal-lm"
+    with pytest.raises(UserError) as error:
+        _load(tmp_path, LANGUAGE.replace(change, to, 1))
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("preprocess.packing=best-fit", "preprocess.packing: best-fit is for pretrain.objective: causal-lm"),
+        ("evaluate.prompts=[hello]", "evaluate.prompts: are for language models"),
+        ("evaluate.thresholds.perplexity.max=2", "evaluate.thresholds.perplexity: is not measured for text-class"),
+    ],
+)
+def test_what_is_for_language_models_is_refused_elsewhere(tmp_path: Path, change: str, message: str) -> None:
+    with pytest.raises(UserError) as error:
+        _load(tmp_path, RIGHT, change)
+    assert message in str(error.value)
+
+
+def test_a_classifier_does_not_grow_on_a_decoder(tmp_path: Path) -> None:
+    overrides = ["pretrain.objective=causal-lm", "pretrain.model={family: gpt2}"]
+    with pytest.raises(UserError, match=r"pretrain\.objective: text-classification is learned on top of an encoder"):
+        _load(tmp_path, RIGHT, *overrides)

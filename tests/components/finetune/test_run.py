@@ -91,21 +91,10 @@ def test_a_stopped_training_goes_on_to_the_same_model(tmp_path: Path) -> None:
     expected = run(samples.step_of(whole, tmp_path / "whole"), settings(), labelled, "", "").model
     samples.tokens(broken, tmp_path / "broken")
     step = samples.step_of(broken, tmp_path / "broken")
-    step.figures_to = StopAt(step, 20)
+    step.figures_to = samples.StopAt(step, 20)
     with pytest.raises(Interrupted):
         run(step, settings(), labelled, "", "")
     assert run(samples.step_of(broken, tmp_path / "broken"), settings(), labelled, "", "").model == expected
-
-
-class StopAt:
-    """A place for figures that asks its step to stop when it hears of one training step."""
-
-    def __init__(self, step: Any, at: int) -> None:
-        self.step, self.at = step, at
-
-    def log(self, _values: Any, at: int | None) -> None:
-        if at == self.at:
-            self.step.stop_signal = 15
 
 
 def started_from(store: Store, tmp_path: Path, told: FinetuneSettings, labelled: str, model: str, base: str) -> Any:

@@ -6,17 +6,18 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForMaskedLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer
 
 from components.pretrain.run import run
 from components.pretrain.settings import PretrainSettings
 from modelmill.dataset import open_dataset
-from modelmill.errors import ModelmillError, UserError
-from modelmill.models import text
-from modelmill.models.architecture import Architecture
+from modelmill.errors import Interrupted, ModelmillError, UserError
+from modelmill.models import causal, text
+from modelmill.models.architecture import Architecture, Decoder
 from modelmill.models.folder import fetch_model
 from modelmill.store import Store, open_store
 from tests import samples
@@ -175,3 +176,55 @@ def test_a_training_stopped_and_then_killed_ends_with_the_bytes_of_an_unbroken_o
     last = run(samples.step_of(store, broken, "third"), LONG, corpus, "")
     assert done_steps(broken / "third.jsonl")[0] > stopped
     assert last.model == expected
+
+
+@pytest.mark.parametrize("packing", ["concatenate", "best-fit"])
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_a_decoder_learns_its_corpus_stops_and_goes_on_to_the_same_model(
+    tmp_path: Path, family: Any, packing: Any
+) -> None:
+    settings = PretrainSettings(
+        objective="causal-lm",
+        model=Decoder(family=family, layers=1, width=32, heads=2),
+        packing=packing,
+        max_tokens=32,
+        steps=60,
+        batch_rows=8,
+        lr=0.01,
+        precision="fp32",
+        dropout=0.1,
+    )
+    addresses = []
+    for name in ("whole", "broken"):
+        store = open_store(str(tmp_path / name / "store"))
+        corpus = samples.tokens(store, tmp_path / name).corpus
+        if name == "broken":
+            step = samples.step_of(store, tmp_path / name, "first")
+            step.figures_to = samples.StopAt(step, 25)
+            with pytest.raises(Interrupted):
+                run(step, settings, corpus, "")
+        made = run(samples.step_of(store, tmp_path / name), settings, corpus, "")
+        addresses.append(made.model)
+    assert addresses[0] == addresses[1]
+    assert made.summary["validation_loss"] < 0.75 * math.log(300)
+    assert made.summary["cut_share"] == 0.0 or packing == "concatenate"
+    assert made.summary["utilisation"] > 0.9
+    assert fetch_model(store, made.model, tmp_path / "model")["task"] == "causal-lm"
+    opened = AutoModelForCausalLM.from_pretrained(tmp_path / "model", local_files_only=True)
+    assert opened.config.model_type == family
+
+
+def test_a_decoder_goes_on_from_a_base_models_weights(store: Store, tmp_path: Path) -> None:
+    corpus = samples.tokens(store, tmp_path).corpus
+    meta = open_dataset(store, corpus).meta
+    shape = Decoder(family="gpt2", layers=1, width=32, heads=2)
+    base = tmp_path / "base"
+    text.save(causal.language_model(causal.new_config(shape, meta["vocabulary"], 32, meta["special"])), base)
+    settings = PretrainSettings(objective="causal-lm", base=str(base), steps=1, lr=1e-9, max_tokens=32)
+    made = run(samples.step_of(store, tmp_path), settings, corpus, samples.pinned(base))
+    fetch_model(store, made.model, tmp_path / "model")
+    before, after = causal.language_model(base).state_dict(), causal.language_model(tmp_path / "model").state_dict()
+    for name, tensor in before.items():
+        torch.testing.assert_close(after[name], tensor, atol=1e-6, rtol=0)
+    with pytest.raises(UserError, match="family 'gpt2'; 'bert' and 'modernbert' can be trained on"):
+        run(samples.step_of(store, tmp_path), PretrainSettings(base=str(base)), corpus, samples.pinned(base))
