@@ -6,9 +6,11 @@ from pydantic import BaseModel, ConfigDict
 
 TextTask = Literal["text-classification"]
 """What may be learned from texts: what every stage can do."""
+LanguageTask = Literal["causal-lm", "masked-lm"]
+"""Language models that are an end in themselves: no labelled rows, and pretraining is all the training."""
 TableTask = Literal["table-classification", "table-regression"]
 """What may be learned from tables."""
-Task = Literal[TextTask, "image-classification", TableTask]
+Task = Literal[TextTask, "image-classification", TableTask, LanguageTask]
 """What a recipe may be for; of pictures and tables, ingest makes datasets."""
 
 

@@ -192,5 +192,7 @@ def _prediction(prediction: dict[str, Any]) -> str:
     asked = next(iter(prediction.values()))
     if "prediction" in prediction:
         return f"{prediction['prediction']:.6g}  {asked}"
+    if "label" not in prediction:
+        return f"{asked} → {list(prediction.values())[1]}"
     others = ", ".join(f"{label} {share:.3f}" for label, share in prediction["probabilities"].items())
     return f"{prediction['label']}  {prediction['probability']:.3f}  ({others})  {asked}"

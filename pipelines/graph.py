@@ -79,6 +79,11 @@ class _Steps:
         """An output of an earlier task, or '' where the graph has no such task."""
         return self.tasks[name].outputs[output] if name in self.tasks else ""
 
+    def _trained(self, suffix: str) -> Any:
+        """The model that training ends with: a language model's is pretraining's."""
+        name = f"finetune{suffix}"
+        return self._of(name, "tuned") if name in self.tasks else self._of("pretrain", "model")
+
     def _resolve(self, _suffix: str) -> Any:
         return resolve(settings=self.told["resolve"]).set_caching_options(False)
 
@@ -122,8 +127,9 @@ class _Steps:
         name = f"evaluate{suffix}"
         return evaluate(
             settings=self.told[name],
-            model=self._of(f"finetune{suffix}", "tuned"),
-            labelled=self._of("ingest", "labelled"),
+            model=self._trained(suffix),
+            # A language model is measured on what its corpus holds out.
+            labelled=self._of("ingest", "labelled" if "finetune" in self.tasks else "corpus"),
             step=name,
             where=self._of("resolve", "where"),
         ).set_display_name(name)
@@ -133,7 +139,7 @@ class _Steps:
             settings=self.told["register"],
             report=self._of("evaluate", "report"),
             comparison=self._of(f"evaluate{FROM_SCRATCH}", "report"),
-            model=self._of("finetune", "tuned"),
+            model=self._trained(""),
             corpus=self._of("ingest", "corpus"),
             labelled=self._of("ingest", "labelled"),
             made_corpus=self._of("ingest", "made_corpus"),

@@ -31,10 +31,11 @@ def predict_rows(reference: str, rows: Sequence[str]) -> list[dict[str, Any]]:
         from modelmill.models.interface import answers, interface
         from modelmill.models.predict import load_predictor
 
-        columns = interface(json.loads((folder / MODEL_FILE).read_text())).columns
+        served = interface(json.loads((folder / MODEL_FILE).read_text()))
+        columns = served.columns
         inputs = [_input(row, columns) for row in rows]
         predictor = load_predictor(folder)
-        found = answers(predictor.labels, predictor.predict(inputs))
+        found = answers(predictor.labels, predictor.predict(inputs), served.text)
     asked = next(iter(columns)) if len(columns) == 1 and set(columns) <= {"text", "image"} else "row"
     return [{asked: row, **answer} for row, answer in zip(rows, found, strict=True)]
 

@@ -15,8 +15,9 @@ from components.pretrain.settings import Pretrain
 from components.register.settings import Register
 from modelmill.digest import digest
 from modelmill.errors import UserError
+from modelmill.evaluation.checks import LanguageMetric
 from modelmill.models.architecture import ImageNetwork, TableNetwork
-from modelmill.settings import Section, TableTask, Task
+from modelmill.settings import LanguageTask, Section, TableTask, Task
 from modelmill.sources import check_there
 from pipelines.document import Document, Key, override, read
 from pipelines.messages import messages
@@ -63,7 +64,8 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _sections_agree(self) -> "Recipe":
-        if not self.ingest.labelled:
+        self._check_language_model()
+        if not self.ingest.labelled and not self.is_language_model:
             raise ValueError(f"ingest.labelled: missing; {self.task} learns from labelled rows")
         self._check_table()
         self._check_pictures()
@@ -72,6 +74,8 @@ class Recipe(Section):
             raise ValueError(
                 "pretrain: there is no ingest.corpus to train on; name one ({labelled: train}: the training rows' text)"
             )
+        if self.preprocess.packing == "best-fit" and (self.pretrain is None or self.pretrain.objective != "causal-lm"):
+            raise ValueError("preprocess.packing: best-fit is for pretrain.objective: causal-lm; leave it out")
         if self.pretrain is not None and self.finetune.base is not None:
             raise ValueError(
                 "finetune.base: contradicts pretrain, whose weights fine-tuning starts from; leave one of them out"
@@ -88,6 +92,28 @@ class Recipe(Section):
                 "evaluate.compare: from_scratch compares with random weights, and this recipe starts from nothing else"
             )
         return self
+
+    def _check_language_model(self) -> None:
+        for name in self.evaluate.thresholds:
+            measured = name == "accuracy" or (name in get_args(LanguageMetric)) == self.is_language_model
+            if not measured or (name, self.task) == ("bits_per_byte", "masked-lm"):
+                raise ValueError(f"evaluate.thresholds.{name}: is not measured for {self.task}")
+        objective = self.pretrain.objective if self.pretrain is not None else None
+        if not self.is_language_model:
+            if self.evaluate.prompts:
+                raise ValueError(f"evaluate.prompts: are for language models, and the task is {self.task}")
+            if objective == "causal-lm":
+                raise ValueError(f"pretrain.objective: {self.task} is learned on top of an encoder; use masked-lm")
+            return
+        if objective != self.task:
+            said = "there is no pretrain" if objective is None else f"pretrain.objective is {objective}"
+            raise ValueError(f"task: {self.task} is learned by pretrain with that objective, and {said}")
+        if self.ingest.labelled:
+            raise ValueError(f"ingest.labelled: {self.task} learns from the corpus alone; leave it out")
+        if self.evaluate.compare:
+            raise ValueError(f"evaluate.compare: compares fine-tuning, and {self.task} has none; leave it out")
+        for key in _set(self.finetune):
+            raise ValueError(f"finetune.{key}: {self.task} has no fine-tuning; leave it out")
 
     def _check_table(self) -> None:
         is_table = self.task in get_args(TableTask)
@@ -150,6 +176,11 @@ class Recipe(Section):
             raise ValueError("finetune.base: a table's network starts from random weights; leave it out")
         if is_table and self.preprocess.tokenizer is not None:
             raise ValueError("preprocess.tokenizer: is for texts, and a table's free text is left out; leave it out")
+
+    @property
+    def is_language_model(self) -> bool:
+        """Whether the language model itself is the end, and not what is fine-tuned from it."""
+        return self.task in get_args(LanguageTask)
 
     @property
     def base(self) -> str | None:

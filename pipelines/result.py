@@ -16,8 +16,12 @@ from modelmill.store import open_store
 from pipelines.run import Run
 from pipelines.view import duration, final_table
 
-_ASKED = {"image-classification": "picture.png"}
-"""What a person may ask a model for a task, where it is no text."""
+_ASKED = {
+    "causal-lm": '"I don\'t know what"',
+    "masked-lm": '"a [MASK] film"',
+    "image-classification": "picture.png",
+}
+"""What a person may ask a model for a task, where it is not told by the report."""
 _DECISION_STYLES = {"promote": "green", "hold": "yellow", "undecided": "yellow"}
 
 
@@ -119,7 +123,7 @@ def _folds(folds: CrossValidation, main: str) -> str:
 
 
 def _line(name: str, value: str, style: str = "") -> Text:
-    return Text.assemble((f"{name:<10}", "dim"), (value, style))
+    return Text.assemble((f"{name:<11}", "dim"), (value, style))
 
 
 def _near(path: Path) -> str:

@@ -29,6 +29,8 @@ def step_names(recipe: Recipe, until: Stage = "register") -> list[str]:
     for stage in get_args(Stage)[: get_args(Stage).index(until) + 1]:
         if stage == "pretrain" and recipe.pretrain is None:
             continue
+        if stage == "finetune" and recipe.is_language_model:
+            continue
         names += [stage + suffix for suffix in suffixes] if stage in {"finetune", "evaluate"} else [stage]
     return names
 
@@ -61,8 +63,7 @@ def settings_of(recipe: Recipe) -> dict[str, str]:
 def _training(recipe: Recipe) -> dict[str, Section]:
     task = recipe.task
     told: dict[str, Section] = {
-        "preprocess": PreprocessSettings(**_own(recipe.preprocess), task=task),
-        "finetune": _finetune(recipe, "weights"),
+        "preprocess": PreprocessSettings(tokenizer=recipe.preprocess.tokenizer, task=task),
         "evaluate": EvaluateSettings(**_own(recipe.evaluate), task=task),
         "register": RegisterSettings(
             **_own(recipe.registration),
@@ -72,8 +73,12 @@ def _training(recipe: Recipe) -> dict[str, Section]:
             steps=tuple(step_names(recipe, "evaluate")),
         ),
     }
+    if not recipe.is_language_model:
+        told["finetune"] = _finetune(recipe, "weights")
     if recipe.pretrain is not None:
-        told["pretrain"] = PretrainSettings(**_own(recipe.pretrain))
+        told["pretrain"] = PretrainSettings(
+            **_own(recipe.pretrain), max_tokens=recipe.preprocess.max_tokens, packing=recipe.preprocess.packing
+        )
     if "from_scratch" in recipe.evaluate.compare:
         told[f"finetune{FROM_SCRATCH}"] = _finetune(recipe, "random")
         told[f"evaluate{FROM_SCRATCH}"] = EvaluateSettings(task=task, subject="from_scratch", must_beat=())
@@ -81,8 +86,9 @@ def _training(recipe: Recipe) -> dict[str, Section]:
 
 
 def _finetune(recipe: Recipe, start: Literal["weights", "random"]) -> FinetuneSettings:
-    shape = recipe.pretrain.model if recipe.pretrain is not None else recipe.finetune.model
-    return FinetuneSettings(**{**_own(recipe.finetune), "model": shape}, task=recipe.task, start=start)
+    shape: Any = recipe.pretrain.model if recipe.pretrain is not None else recipe.finetune.model
+    own = {**_own(recipe.finetune), "model": shape}
+    return FinetuneSettings(**own, task=recipe.task, start=start, max_tokens=recipe.preprocess.max_tokens)
 
 
 def _own(section: Section) -> dict[str, Any]:

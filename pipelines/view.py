@@ -32,7 +32,7 @@ _FIGURES: Mapping[str, tuple[str, ...]] = {
     ),
     "preprocess": (
         "{corpus_tokens:,} tokens",
-        "{corpus_rows:,} rows of {max_tokens}",
+        "{tokenizer_bytes_per_token:.1f} bytes each",
         "vocabulary {vocabulary:,}",
         "{labelled_rows:,} pictures of {size} x {size} x {channels}",
         "{rows:,} rows of {features:,} features",
@@ -45,6 +45,7 @@ _FIGURES: Mapping[str, tuple[str, ...]] = {
         "{precision}",
     ),
     "evaluate": (
+        "perplexity {perplexity:.2f}",
         "accuracy {accuracy:.3f}",
         "f1 {f1_macro:.3f}",
         "r2 {r2:.3f}",

@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from transformers import BertConfig
 from components.preprocess.outputs import PreprocessOutputs
 from components.preprocess.run import run as preprocess
 from components.preprocess.settings import PreprocessSettings, TokenizerSettings
-from modelmill.dataset import DatasetWriter
+from modelmill.dataset import DatasetWriter, open_dataset
 from modelmill.digest import canonical_json, sha256_hex
 from modelmill.events import Events
 from modelmill.models.architecture import Architecture
@@ -48,7 +48,7 @@ def step_of(store: Store, folder: Path, name: str = "step") -> Step:
     return Step(name=name, store=store, scratch=scratch, events=Events(step=name, path=folder / f"{name}.jsonl"))
 
 
-def write_corpus(store: Store, splits: dict[str, Sequence[str]]) -> str:
+def write_corpus(store: Store, splits: Mapping[str, Sequence[str]]) -> str:
     """Put documents into the store as ingest does; return the dataset's address."""
     rows = {split: [{"id": _id(text), "text": text} for text in texts] for split, texts in splits.items()}
     return _write(store, {"id": pa.string(), "text": pa.string()}, {"kind": "text"}, rows)
@@ -64,13 +64,23 @@ def write_labelled(store: Store, splits: dict[str, Sequence[tuple[str, int]]]) -
     return _write(store, columns, {"kind": "labelled-text", "labels": list(LABELS)}, rows)
 
 
-def tokens(store: Store, folder: Path, max_tokens: int = 16) -> PreprocessOutputs:
-    """Return the addresses of a packed corpus and labelled rows, under a tokenizer of their own."""
-    texts = [text for text, _ in reviews(400, seed=1)]
+def tokens(store: Store, folder: Path, documents: int = 400) -> PreprocessOutputs:
+    """Return the addresses of a corpus' and of labelled rows' tokens, under a tokenizer of their own."""
+    texts = [text for text, _ in reviews(documents, seed=1)]
     corpus = write_corpus(store, {"train": texts, "validation": [text for text, _ in reviews(40, seed=2)]})
     labelled = write_labelled(store, {"train": reviews(200, 3), "validation": reviews(60, 4), "test": reviews(60, 5)})
-    settings = PreprocessSettings(task=TASK, max_tokens=max_tokens, tokenizer=TokenizerSettings(vocabulary=300))
+    settings = PreprocessSettings(task=TASK, tokenizer=TokenizerSettings(vocabulary=300))
     return preprocess(step_of(store, folder, "preprocess"), settings, corpus, labelled, "")
+
+
+def copied(store: Store, address: str, to: Store) -> str:
+    """Copy one dataset, and nothing else, into another store; return its address there."""
+    source = open_dataset(store, address)
+    attachments = {name: to.put_blob(store.get_blob(blob.sha256)) for name, blob in source.attachments.items()}
+    writer = DatasetWriter(to, source.schema, source.meta, attachments)
+    for split in source.splits:
+        writer.add(split, source.table(split))
+    return writer.commit().address
 
 
 def pinned(folder: Path) -> str:
@@ -81,6 +91,17 @@ def pinned(folder: Path) -> str:
 def tiny_config(vocabulary: int = 40, max_tokens: int = 16) -> BertConfig:
     """Return the shape of a small BERT."""
     return new_config(Architecture(layers=2, width=32, heads=2), vocabulary, max_tokens, pad=0)
+
+
+class StopAt:
+    """A place for figures that asks its step to stop when it hears of one training step."""
+
+    def __init__(self, step: Any, at: int) -> None:
+        self.step, self.at = step, at
+
+    def log(self, _values: Any, at: int | None) -> None:
+        if at == self.at:
+            self.step.stop_signal = 15
 
 
 def figures(path: Path) -> list[dict[str, Any]]:

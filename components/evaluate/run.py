@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import pyarrow as pa
 
+from components.evaluate.language import measure_language
 from components.evaluate.numbers import measure_regression
 from components.evaluate.rows import ask_of, check_features, read_test_rows
 from components.evaluate.settings import EvaluateSettings
@@ -19,6 +20,7 @@ from modelmill.evaluation.measure import Asked, TestRows, measure
 from modelmill.evaluation.metrics import Floats
 from modelmill.evaluation.report import render
 from modelmill.models.folder import fetch_model, save_files
+from modelmill.settings import LanguageTask
 from modelmill.step import Step
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ class EvaluateOutputs:
 def run(step: Step, settings: EvaluateSettings, model: str, labelled: str) -> EvaluateOutputs:
     """Measure the model at an address on the test split of the labelled dataset at another.
 
+    For a language model the dataset is its corpus, of which a split is held out.
     The report is a manifest `reports/<id>` over `report.json`, `report.html` and `predictions.parquet`.
 
     Raises:
@@ -50,6 +53,9 @@ def run(step: Step, settings: EvaluateSettings, model: str, labelled: str) -> Ev
     """
     from modelmill.models.predict import load_predictor
 
+    if settings.task in get_args(LanguageTask):
+        address, summary = measure_language(step, settings, model, labelled)
+        return EvaluateOutputs(report=address, summary=summary)
     dataset = open_dataset(step.store, labelled)
     folder = step.scratch / "model"
     facts = fetch_model(step.store, model, folder)

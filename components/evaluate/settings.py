@@ -16,6 +16,8 @@ class Evaluate(Section):
     must_beat: tuple[Baseline, ...] = ("majority",)
     """Baselines whose accuracy, or R², the model's must exceed; the majority class, or the mean, always is one of them.
     `linear` is ordinary least squares on the same transformed features."""
+    prompts: tuple[str, ...] = ()
+    """Texts that a language model is to continue in the report (`[MASK]` is to be filled in by a masked one)."""
     compare: tuple[Literal["from_scratch"], ...] = ()
     """`from_scratch`: the same fine-tune from random weights is made and measured too."""
 

@@ -1,7 +1,7 @@
 """What fine-tuning needs to know of a kind of data: the loop, the checkpoints and the store are the same for all."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,6 +43,8 @@ class Learner:
     """Which weights learn; None for all."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] | None = None
     """Another arithmetic than the settings say."""
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """What is known of the data before learning, for the step's summary."""
 
 
 def rows_of(dataset: Dataset, split: str, columns: Sequence[str]) -> pa.Table:

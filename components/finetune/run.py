@@ -68,7 +68,7 @@ def run(step: Step, settings: FinetuneSettings, labelled: str, model: str, base:
         )
         return train(under, _loop(settings, learner), job)
 
-    figures = fit(step, learner, "")
+    figures = {**learner.figures, **fit(step, learner, "")}
     meta = {"task": settings.task, **learner.meta, "lineage": inputs}
     if settings.folds is not None:
         meta["cross_validation"] = cross_validate(step, settings, dataset, fit).model_dump(mode="json")

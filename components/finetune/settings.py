@@ -47,5 +47,7 @@ class FinetuneSettings(Finetune):
     """What the step `finetune` is told: its section, with the shape that pretraining has, and the task."""
 
     task: Task
+    max_tokens: int = Field(default=128, ge=8, le=8192)
+    """Length that a row of tokens is cut to: `preprocess.max_tokens`."""
     start: Literal["weights", "random"] = "weights"
     """`random`: the comparison, which takes nothing but the shape from the model that the others start from."""

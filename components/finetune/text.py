@@ -12,6 +12,7 @@ from modelmill.dataset import Dataset
 from modelmill.errors import UserError
 from modelmill.models import text
 from modelmill.models.architecture import Architecture
+from modelmill.models.tokenizer import framed
 from modelmill.training import lora, objectives, strategy
 from modelmill.training.data import LabelledBatches, labelled_rows
 
@@ -25,7 +26,7 @@ def prepare(settings: FinetuneSettings, dataset: Dataset, start: Start) -> Learn
     labels = dataset.meta["labels"]
     classifier = text.classifier(_start(settings, dataset, start.folder), labels)
     text.family(classifier).set_dropout(classifier, settings.dropout)
-    batches = _batches(settings, dataset, "train")
+    batches, cut_share = _batches(settings, dataset, "train")
 
     def save(folder: Path) -> None:
         lora.merge(classifier)
@@ -37,11 +38,12 @@ def prepare(settings: FinetuneSettings, dataset: Dataset, start: Start) -> Learn
         objective=partial(objectives.classification, smoothing=settings.label_smoothing),
         batches=batches,
         steps_per_epoch=batches.steps_per_epoch,
-        validation=_batches(settings, dataset, "validation").fixed(),
+        validation=_batches(settings, dataset, "validation")[0].fixed(),
         best="accuracy",
         save=save,
-        meta={"labels": labels, "max_tokens": dataset.meta["max_tokens"]},
+        meta={"labels": labels, "max_tokens": settings.max_tokens},
         plan=_plan(settings, classifier, batches.steps_per_epoch),
+        figures={"truncated_share": cut_share},
     )
 
 
@@ -54,7 +56,7 @@ def _plan(settings: FinetuneSettings, model: torch.nn.Module, batches: int) -> s
 
 def _start(settings: FinetuneSettings, dataset: Dataset, folder: Path | None) -> Path | PreTrainedConfig:
     """Return the folder with the weights to start from, or the shape of random ones."""
-    vocabulary, max_tokens = dataset.meta["vocabulary"], dataset.meta["max_tokens"]
+    vocabulary, max_tokens = dataset.meta["vocabulary"], settings.max_tokens
     if folder is None:
         pad = dataset.meta["special"]["pad"]
         return text.new_config(_shape(settings), vocabulary, max_tokens, pad)
@@ -69,12 +71,13 @@ def _shape(settings: FinetuneSettings) -> Architecture:
     return shape
 
 
-def _batches(settings: FinetuneSettings, dataset: Dataset, split: str) -> LabelledBatches:
-    ids, labels_N = labelled_rows(rows_of(dataset, split, ["input_ids", "label"]))
-    return LabelledBatches(
-        ids=ids,
-        labels_N=labels_N,
-        batch_rows=settings.batch_rows,
-        seed=settings.seed,
-        pad=dataset.meta["special"]["pad"],
+def _batches(settings: FinetuneSettings, dataset: Dataset, split: str) -> tuple[LabelledBatches, float]:
+    """Return the rows of a split as a model reads them, and the share of them that are cut."""
+    special, most = dataset.meta["special"], settings.max_tokens
+    whole, labels_N = labelled_rows(rows_of(dataset, split, ["input_ids", "label"]))
+    ids = [framed(document_T, special, most) for document_T in whole]
+    cut = sum(len(document_T) > most - 2 for document_T in whole)
+    batches = LabelledBatches(
+        ids=ids, labels_N=labels_N, batch_rows=settings.batch_rows, seed=settings.seed, pad=special["pad"]
     )
+    return batches, round(cut / len(whole), 6)

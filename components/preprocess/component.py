@@ -17,7 +17,7 @@ def preprocess(
     summary: dsl.OutputPath(str),  # type: ignore[valid-type]
     dataset: dsl.Output[dsl.Dataset],
 ) -> dsl.ContainerSpec:
-    """Text to tokens: the unlabelled packed to full rows, the labelled row by row."""
+    """Text to tokens, whole texts of them: the length of a row is a matter of training."""
     return dsl.ContainerSpec(
         image=image("data"),
         command=["python3", "-m", "components.preprocess"],

@@ -12,12 +12,16 @@ from modelmill.tables.settings import TableTransforms
 class TokenizerSettings(Section):
     """A tokenizer of the recipe's own, trained on its corpus."""
 
-    kind: Literal["wordpiece", "bpe"] = "wordpiece"
-    """`wordpiece` splits words as BERT does; `bpe` works on bytes, so that no character is unknown."""
+    kind: Literal["wordpiece", "bpe", "unigram"] = "wordpiece"
+    """`wordpiece` splits words as BERT does; `bpe` works on bytes, so that no character is unknown; `unigram` takes
+    the likeliest of all ways to split."""
     vocabulary: int = Field(default=8000, ge=300, le=1_000_000)
     """Tokens to learn, special tokens and single characters included."""
     lowercase: bool = True
     """Whether letters are made small, and for wordpiece accents taken off."""
+    segment: Literal["jieba"] | None = None
+    """`jieba` cuts Chinese into words first, which no token then reaches across; without it wordpiece takes every
+    Chinese character for a word."""
 
 
 class Images(Section):
@@ -33,11 +37,9 @@ class Images(Section):
     longer one fit and adds black."""
 
 
-class Preprocess(Section):
-    """The recipe's section `preprocess`: how text becomes tokens, and pictures become pixels."""
+class Tokens(Section):
+    """How text becomes tokens, pictures pixels and columns numbers; nothing here says how long a row is."""
 
-    max_tokens: int = Field(default=128, ge=8, le=8192)
-    """Length of a row in tokens, special tokens included; a longer labelled text is cut, and counted."""
     tokenizer: TokenizerSettings | None = None
     """Trained on the corpus (on the labelled training text without one); left out, the base model's is used."""
     images: Images = Images()
@@ -46,7 +48,18 @@ class Preprocess(Section):
     """How the columns of a table become numbers."""
 
 
-class PreprocessSettings(Preprocess):
-    """What the step `preprocess` is told: its section, and the task."""
+class Preprocess(Tokens):
+    """The recipe's section `preprocess`: how text becomes tokens, and how many of them a model reads at once."""
+
+    max_tokens: int = Field(default=128, ge=8, le=8192)
+    """Length of a row in tokens, special tokens included; a longer labelled text is cut, and counted. Tokens are stored
+    whole: with another length nothing is tokenized again."""
+    packing: Literal["concatenate", "best-fit"] = "concatenate"
+    """How the corpus fills rows: `concatenate` cuts the stream of all documents, so that no position is empty;
+    `best-fit`, for causal-lm, cuts no document that fits into a row, and no document sees another."""
+
+
+class PreprocessSettings(Tokens):
+    """What the step `preprocess` is told: its section but for the rows, which training makes, and the task."""
 
     task: Task

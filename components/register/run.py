@@ -17,7 +17,7 @@ from modelmill.tracking import Tracking, log_cached_steps
 from modelmill.version import code_digest, git_commit
 
 # The column of a labelled dataset that holds what a predictor is asked.
-_EXAMPLES = {"labelled-text": "text", "labelled-images": "image", "labelled-table": "features"}
+_EXAMPLES = {"text": "text", "labelled-text": "text", "labelled-images": "image", "labelled-table": "features"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,7 @@ def run(
         registered={"name": settings.name, "version": version, "aliases": list(aliases)},
         data=_data(step, report, evidence),
         training={**report.training, **summaries},
-        lineage={**lineage, "finetune": dict(report.lineage)},
+        lineage={**lineage, "finetune" if evidence.labelled else "pretrain": dict(report.lineage)},
     )
     predictions = read_files(step.store, evidence.report)[0]["predictions.parquet"]
     address = _finish(step, tracking, final, predictions)
@@ -106,8 +106,10 @@ def _lineage(settings: RegisterSettings, evidence: Evidence) -> dict[str, str]:
 def _add(step: Step, registry: Registry, tracking: Tracking, evidence: Evidence, lineage: dict[str, str]) -> str:
     folder = step.scratch / "model"
     fetch_model(step.store, evidence.model, folder)
-    dataset = open_dataset(step.store, evidence.labelled)
-    batch = next(dataset.batches("test", columns=[_EXAMPLES[dataset.meta["kind"]]]))
+    dataset = open_dataset(step.store, evidence.labelled or evidence.corpus)
+    batch = next(
+        dataset.batches("test" if evidence.labelled else "validation", columns=[_EXAMPLES[dataset.meta["kind"]]])
+    )
     tags = {f"modelmill.{key}": value for key, value in lineage.items() if key != "model"}
     step.progress("registering", 0, None, "")
     run = tracking.open_step(step.name)

@@ -11,15 +11,20 @@ from modelmill.settings import Section
 ClassMetric = Literal["accuracy", "balanced_accuracy", "precision_macro", "recall_macro", "f1_macro", "log_loss"]
 """What a threshold on a classifier may be put on; scikit-learn's names."""
 
+LanguageMetric = Literal["loss", "perplexity", "bits_per_byte"]
+"""What a threshold may be put on for language models alone: nats a token, e to that power, bits a byte of text."""
+
 NumberMetric = Literal["r2", "rmse", "mae", "mean_absolute_percentage_error"]
 """What a threshold on predicted numbers may be put on; scikit-learn's names."""
 
-Metric = Literal[ClassMetric, NumberMetric]
+Metric = Literal[ClassMetric, NumberMetric, LanguageMetric]
 
 Baseline = Literal["majority", "tfidf", "mean", "linear"]
 """What a model is measured beside."""
 
-LOWER_IS_BETTER: frozenset[str] = frozenset({"log_loss", "rmse", "mae", "mean_absolute_percentage_error"})
+LOWER_IS_BETTER: frozenset[str] = frozenset(
+    {"log_loss", "rmse", "mae", "mean_absolute_percentage_error", "loss", "perplexity", "bits_per_byte"}
+)
 
 METRIC_WORDS: Mapping[str, str] = {
     "accuracy": "accuracy",
@@ -33,6 +38,9 @@ METRIC_WORDS: Mapping[str, str] = {
     "rmse": "root mean squared error",
     "mae": "mean absolute error",
     "mean_absolute_percentage_error": "mean absolute percentage error",
+    "loss": "loss",
+    "perplexity": "perplexity",
+    "bits_per_byte": "bits per byte",
 }
 
 BASELINE_WORDS: Mapping[str, str] = {

@@ -19,9 +19,9 @@ from modelmill.settings import Section, Task
 _PICTURE = r"^(data:image/png;base64,[A-Za-z0-9+/]+={0,2})?$"
 
 Metrics = dict[str, float]
-"""Figures by name: accuracy, balanced_accuracy, precision_macro, recall_macro, f1_macro, log_loss, and roc_auc where
-there are two labels; of predicted numbers r2, rmse, mae, and where it means something mean_absolute_percentage_error.
-"""
+"""Figures by name: accuracy, balanced_accuracy, precision_macro, recall_macro, f1_macro, log_loss, roc_auc where
+there are two labels, and f1_<label> of each of up to 20; of predicted numbers r2, rmse, mae, and where it means much
+mean_absolute_percentage_error; of a language model loss, perplexity, accuracy, bits_per_byte."""
 
 
 class ClassFigures(Section):
@@ -126,6 +126,14 @@ class CrossValidation(Section):
         return sorted(self.figures.items(), key=lambda item: (item[0] != "model", -item[1][metric].mean))
 
 
+class Sample(Section):
+    """What a language model makes of a text."""
+
+    prompt: str
+    answer: str
+    """Its continuation, or the text with its masks filled in."""
+
+
 class Source(Section):
     """What became of the rows of one source file."""
 
@@ -200,6 +208,9 @@ class Report(Section):
     """Where `finetune.folds` asks for it."""
     ask: str = ""
     """A row that the model may be asked about, as `modelmill predict` takes it; '' for a text of one's own."""
+    samples: tuple[Sample, ...] = ()
+    sampling: dict[str, float] = Field(default_factory=dict)
+    """How samples were drawn: temperature, top_p, most_tokens, seed; and which share of tokens was masked."""
     checks: tuple[Check, ...] = ()
     comparisons: dict[str, Metrics] = Field(default_factory=dict)
     """`from_scratch`: the same fine-tune from random weights, on the same rows."""

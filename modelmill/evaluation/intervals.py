@@ -72,3 +72,18 @@ def of_mean(values_N: "NDArray[np.float64]") -> Interval:
     mean = float(values_N.mean())
     half = Z * float(values_N.std(ddof=1)) / sqrt(len(values_N))
     return mean - half, mean + half
+
+
+def of_ratio(part_N: "NDArray[np.generic]", whole_N: "NDArray[np.generic]") -> tuple[float, float, float]:
+    """Return the ratio of two sums over rows, and its 95 % interval: of a ratio estimator, by the delta method.
+
+    With one row the interval is the ratio itself.
+    """
+    import numpy as np
+
+    part, whole = part_N.astype(np.float64), whole_N.astype(np.float64)
+    ratio = float(part.sum() / whole.sum())
+    rows = len(part)
+    squares = float(((part - ratio * whole) ** 2).sum())
+    half = Z * sqrt(squares * rows / max(rows - 1, 1)) / float(whole.sum())
+    return ratio, ratio - half, ratio + half

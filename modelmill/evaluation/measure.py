@@ -56,9 +56,9 @@ def measure(
 ) -> Report:
     """Return the report on a model's probabilities, [N, L], beside those of baselines by name."""
     confusion_LL = metrics.confusion_matrix(rows.truth, probability_NL.argmax(axis=1), len(rows.labels))
-    figures = {"test": metrics.score(rows.truth, probability_NL)}
+    figures = {"test": _scores(rows, probability_NL)}
     for name, theirs_NL in (baselines or {}).items():
-        figures[name] = metrics.score(rows.truth, theirs_NL)
+        figures[name] = _scores(rows, theirs_NL)
     spans = intervals.of_confusion(confusion_LL)
     spans["log_loss"] = intervals.of_mean(metrics.row_losses(rows.truth, probability_NL))
     rounded = {name: (round(low, DECIMALS), round(high, DECIMALS)) for name, (low, high) in spans.items()}
@@ -80,6 +80,10 @@ def measure(
         checks=tuple(checks(figures, rounded, asked.thresholds, asked.must_beat, len(rows.truth))),
         data=asked.data,
     )
+
+
+def _scores(rows: TestRows, probability_NL: Floats) -> metrics.Figures:
+    return {**metrics.score(rows.truth, probability_NL), **metrics.f1_by_label(rows.truth, probability_NL, rows.labels)}
 
 
 def _per_class(confusion_LL: NDArray[np.int64], labels: Sequence[str]) -> tuple[ClassFigures, ...]:

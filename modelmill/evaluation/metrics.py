@@ -3,6 +3,8 @@
 N rows, L labels, S samples; a confusion matrix counts rows by true label (first axis) and predicted label (second).
 """
 
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,10 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
+Figures = dict[str, float]
 
+# With more labels the figures of each are in the report alone.
+_NAMED_LABELS = 20
 # Beyond the sixth decimal lies only the noise of summing in another order.
 DECIMALS = 6
 
@@ -47,6 +52,18 @@ def per_class(confusion_LL: NDArray[np.int64]) -> dict[str, Floats]:
         "recall": _ratio(right_L, true_L),
         "f1": _ratio(2 * right_L, true_L + predicted_L),
     }
+
+
+def f1_by_label(truth_N: Labels, probability_NL: Floats, labels: Sequence[str]) -> Figures:
+    """Return the F1 of each label as `f1_<label>`; none where there are more than 20.
+
+    What MLflow takes in no metric's name is an underscore.
+    """
+    if len(labels) > _NAMED_LABELS:
+        return {}
+    f1_L = per_class(confusion_matrix(truth_N, probability_NL.argmax(axis=1), len(labels)))["f1"]
+    names = ["f1_" + re.sub(r"[^/\w.: -]", "_", label) for label in labels]
+    return {name: round(float(f1), DECIMALS) for name, f1 in zip(names, f1_L, strict=True)}
 
 
 def row_losses(truth_N: Labels, probability_NL: Floats) -> Floats:

@@ -6,12 +6,13 @@ Needs jinja2 alone, so the page is drawn again in milliseconds where the verdict
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from modelmill.evaluation.checks import BASELINE_WORDS, LOWER_IS_BETTER, METRIC_WORDS, figures_apart, fixed, main_metric
 from modelmill.evaluation.document import Report
 from modelmill.evaluation.intervals import wilson
 from modelmill.page.environment import environment
+from modelmill.settings import LanguageTask
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -65,6 +66,8 @@ def render(report: Report | Mapping[str, Any]) -> str:
         ModelmillError: the JSON is no report.
     """
     document = report if isinstance(report, Report) else Report.read(report)
+    if document.task in get_args(LanguageTask):
+        return _render_language(document)
     return (
         _environment()
         .get_template("report.html")
@@ -81,6 +84,23 @@ def render(report: Report | Mapping[str, Any]) -> str:
             splits=sorted(document.data.splits.items(), key=lambda item: _SPLITS.index(item[0]))
             if document.data
             else (),
+            training={step: dict(_flat(facts)) for step, facts in document.training.items()},
+            lineage=dict(_flat({"model": document.model, "measured_on": document.dataset, **document.lineage})),
+        )
+    )
+
+
+def _render_language(document: Report) -> str:
+    test = document.metrics["test"]
+    return (
+        _environment()
+        .get_template("report_language.html")
+        .render(
+            report=document,
+            headline=_headline(document),
+            reasons=_reasons(document),
+            figures=[name for name in ("perplexity", "bits_per_byte", "loss", "accuracy") if name in test],
+            sampling=dict(_flat(document.sampling)),
             training={step: dict(_flat(facts)) for step, facts in document.training.items()},
             lineage=dict(_flat({"model": document.model, "measured_on": document.dataset, **document.lineage})),
         )

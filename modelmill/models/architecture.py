@@ -29,6 +29,37 @@ class Architecture(Section):
         return self
 
 
+class Decoder(Section):
+    """A transformer decoder, which reads from left to right, by its sizes."""
+
+    family: Literal["gpt2", "llama"]
+    """How the layers are built: `llama` has rotated positions and gates, and learns more in the same time."""
+    layers: int = Field(default=4, ge=1, le=96)
+    """Transformer layers."""
+    width: int = Field(default=256, ge=8, le=16_384)
+    """Of a token's vector."""
+    heads: int = Field(default=4, ge=1)
+    """Attention heads of a layer; each sees width / heads."""
+    key_value_heads: int | None = Field(default=None, ge=1)
+    """Of a `llama`: heads that keys and values have, each shared by several; left out, as many as heads."""
+    feed_forward: int | None = Field(default=None, ge=8)
+    """Inner width of a layer's dense maps; left out, 4 times the width, in a `llama` 8/3 of it (it has gates)."""
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"width ({self.width}) must be a multiple of heads ({self.heads})")
+        if self.family == "llama" and self.width // self.heads % 2:
+            raise ValueError(
+                f"width ({self.width}) over heads ({self.heads}) must be even in a llama, which turns pairs of numbers"
+            )
+        if self.key_value_heads is not None and self.family != "llama":
+            raise ValueError(f"key_value_heads is not for {self.family}; leave it out")
+        if self.heads % (self.key_value_heads or self.heads):
+            raise ValueError(f"heads ({self.heads}) must be a multiple of key_value_heads ({self.key_value_heads})")
+        return self
+
+
 class ImageNetwork(Section):
     """A network that looks at pictures."""
 
@@ -75,6 +106,17 @@ _KINDS = {
     **dict.fromkeys(get_args(ImageNetwork.model_fields["family"].annotation), "image"),
     **dict.fromkeys(get_args(TableNetwork.model_fields["family"].annotation), "table"),
 }
+
+
+def _language_family(value: Any) -> str:
+    family = value.get("family", "bert") if isinstance(value, Mapping) else getattr(value, "family", "bert")
+    return "decoder" if family in get_args(Decoder.model_fields["family"].annotation) else "encoder"
+
+
+LanguageShape = Annotated[
+    Annotated[Architecture, Tag("encoder")] | Annotated[Decoder, Tag("decoder")], Discriminator(_language_family)
+]
+"""The shapes of language models, told apart by `family`."""
 
 Shape = Annotated[
     Annotated[Architecture, Tag("encoder")]

@@ -6,11 +6,10 @@ Needs no torch: models are registered where there is none.
 import base64
 import binascii
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import numpy.typing as npt
 
 from modelmill.errors import UserError
@@ -36,6 +35,8 @@ class Interface:
     """From rows of those columns to what a predictor is asked."""
     given: Callable[[Any], dict[str, Any]]
     """From what a predictor is asked to the values of those columns: the way back, for an example."""
+    text: str = ""
+    """Name of the text that it answers with, where it answers neither a class nor a number."""
 
 
 def interface(facts: Mapping[str, Any]) -> Interface:
@@ -51,8 +52,13 @@ def interface(facts: Mapping[str, Any]) -> Interface:
     return make(facts)
 
 
-def answers(labels: Sequence[str], predicted: npt.NDArray[np.float64]) -> list[dict[str, Any]]:
-    """Return label, probability and every label's probability of each row [N, L], or the number of each [N]."""
+def answers(labels: Sequence[str], predicted: npt.NDArray[Any], text: str = "") -> list[dict[str, Any]]:
+    """Return label, probability and every label's probability of each row [N, L], or the number of each [N].
+
+    With `text`, the name of a text, each row's text [N].
+    """
+    if text:
+        return [{text: str(value)} for value in predicted]
     if not labels:
         return [{"prediction": float(value)} for value in predicted]
     best_N = predicted.argmax(axis=1)
@@ -74,6 +80,11 @@ def _text(_facts: Mapping[str, Any]) -> Interface:
         inputs=lambda frame: [str(text) for text in frame["text"]],
         given=lambda text: {"text": text},
     )
+
+
+def _masked(facts: Mapping[str, Any]) -> Interface:
+    # A text as it comes from a corpus has nothing to fill in.
+    return replace(_text(facts), classes=False, text="filled", given=lambda text: {"text": f"{text} [MASK]"})
 
 
 def _image(_facts: Mapping[str, Any]) -> Interface:
@@ -121,6 +132,8 @@ def _typed(row: Mapping[str, Any]) -> dict[str, Any]:
 _TASKS: Mapping[str, Callable[[Mapping[str, Any]], Interface]] = {
     "text-classification": _text,
     "image-classification": _image,
+    "causal-lm": lambda facts: replace(_text(facts), classes=False, text="continuation"),
+    "masked-lm": _masked,
     "table-classification": _table,
     "table-regression": _table,
 }

@@ -7,16 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import numpy.typing as npt
 import torch
 
 from modelmill.cores import usable_cores
 from modelmill.errors import UserError
-from modelmill.models import image_predictor, table_predictor, text_predictor
+from modelmill.models import image_predictor, language_predictor, table_predictor, text_predictor
 from modelmill.models.folder import MODEL_FILE
 
-Answers = npt.NDArray[np.float64]
+Answers = npt.NDArray[Any]
 
 
 class Predictor(Protocol):
@@ -24,10 +23,10 @@ class Predictor(Protocol):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Names of the classes; none where a number is predicted."""
+        """Names of the classes; none where a number or a text is predicted."""
 
     def predict(self, inputs: Sequence[Any]) -> Answers:
-        """Return for each input the probability of each label [N, L], or the predicted number [N].
+        """Return for each input the probability of each label [N, L], or the predicted number or text [N].
 
         An input is as raw as it comes from outside: a text, the bytes of a picture, a table's row as a mapping.
         """
@@ -38,6 +37,8 @@ _LOADERS: Mapping[str, Callable[[Path, Mapping[str, Any]], Predictor]] = {
     "image-classification": image_predictor.load,
     "table-classification": table_predictor.load,
     "table-regression": table_predictor.load,
+    "causal-lm": language_predictor.load_causal,
+    "masked-lm": language_predictor.load_masked,
 }
 """By task."""
 

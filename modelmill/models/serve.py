@@ -39,7 +39,7 @@ class Served(PythonModel):  # type: ignore[misc]
         from modelmill.models.interface import answers
 
         predicted = self.predictor.predict(self.interface.inputs(model_input))
-        return pd.DataFrame(answers(self.predictor.labels, predicted))
+        return pd.DataFrame(answers(self.predictor.labels, predicted, self.interface.text))
 
 
 mlflow.models.set_model(Served())

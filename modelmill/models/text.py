@@ -30,13 +30,15 @@ def new_config(architecture: Architecture, vocabulary: int, max_tokens: int, pad
     return _FAMILIES[architecture.family].new_config(architecture, vocabulary, max_tokens, pad)
 
 
-def load_config(folder: Path, vocabulary: int, max_tokens: int) -> PreTrainedConfig:
+def load_config(
+    folder: Path, vocabulary: int, max_tokens: int, families: Sequence[str] = tuple(_FAMILIES)
+) -> PreTrainedConfig:
     """Return the configuration of a model's folder, checked against the data.
 
     Raises:
         UserError: it is of another family, has another vocabulary than the data, or shorter rows.
     """
-    config = _config(folder)
+    config = read_config(folder, families)
     if config.vocab_size < vocabulary:
         raise UserError(
             f"{folder}: its vocabulary has {config.vocab_size} tokens and the data's has {vocabulary}; leave "
@@ -50,11 +52,16 @@ def load_config(folder: Path, vocabulary: int, max_tokens: int) -> PreTrainedCon
     return config
 
 
-def _config(folder: Path) -> PreTrainedConfig:
+def read_config(folder: Path, families: Sequence[str] = tuple(_FAMILIES)) -> PreTrainedConfig:
+    """Return the configuration of a model's folder.
+
+    Raises:
+        UserError: it holds none, or one of another family than those.
+    """
     with _quiet(), _readable(folder):
         config: PreTrainedConfig = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
-    if config.model_type not in _FAMILIES:
-        known = " and ".join(map(repr, _FAMILIES))
+    if config.model_type not in families:
+        known = " and ".join(map(repr, families))
         raise UserError(f"{folder}: a model of the family {config.model_type!r}; {known} can be trained on")
     return config
 
@@ -68,11 +75,11 @@ def masked_lm(start: Path | PreTrainedConfig) -> PreTrainedModel:
         UserError: the folder holds no weights of such an encoder.
     """
     if isinstance(start, PreTrainedConfig):
-        return _new(family(start).masked_lm, start)
-    made = family(_config(start))
-    model, unexpected = _load(made.masked_lm, start, made.heads)
+        return new_model(family(start).masked_lm, start)
+    made = family(read_config(start))
+    model, unexpected = load_model(made.masked_lm, start, made.heads)
     if any(name.startswith(_POOLER) for name in unexpected):
-        model.bert.pooler = _load(BertModel, start, made.heads)[0].pooler
+        model.bert.pooler = load_model(BertModel, start, made.heads)[0].pooler
     return model
 
 
@@ -88,9 +95,9 @@ def classifier(start: Path | PreTrainedConfig, labels: Sequence[str]) -> PreTrai
     }
     if isinstance(start, PreTrainedConfig):
         start.update({**names, "num_labels": len(labels)})
-        return _new(family(start).classifier, start)
-    made = family(_config(start))
-    return _load(made.classifier, start, made.heads, num_labels=len(labels), **names)[0]
+        return new_model(family(start).classifier, start)
+    made = family(read_config(start))
+    return load_model(made.classifier, start, made.heads, num_labels=len(labels), **names)[0]
 
 
 def load_classifier(folder: Path) -> PreTrainedModel:
@@ -99,7 +106,7 @@ def load_classifier(folder: Path) -> PreTrainedModel:
     Raises:
         UserError: the folder holds no such model, or not all of its weights.
     """
-    return _load(family(_config(folder)).classifier, folder, ())[0]
+    return load_model(family(read_config(folder)).classifier, folder, ())[0]
 
 
 def save(model: PreTrainedModel, folder: Path) -> None:
@@ -108,11 +115,12 @@ def save(model: PreTrainedModel, folder: Path) -> None:
         model.save_pretrained(folder)
 
 
-def _new(model_class: Any, config: PreTrainedConfig) -> PreTrainedModel:
+def new_model(model_class: Any, config: PreTrainedConfig) -> PreTrainedModel:
+    """Return a model with random weights."""
     return model_class._from_config(config, attn_implementation="sdpa")
 
 
-def _load(model_class: Any, folder: Path, new: tuple[str, ...], **changes: Any) -> tuple[Any, list[str]]:
+def load_model(model_class: Any, folder: Path, new: tuple[str, ...], **changes: Any) -> tuple[Any, list[str]]:
     """Return a model and the names of weights in the folder that it has no use for; `new` parts may be missing."""
     with _quiet(), _readable(folder):
         model, report = model_class.from_pretrained(

@@ -3,7 +3,7 @@
 # N texts of a batch, T tokens of one text
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from modelmill.errors import UserError
+from modelmill.models.segment import segmented
 
 TOKENIZER_FILE = "tokenizer.json"
 CONFIG_FILE = "tokenizer_config.json"
@@ -27,6 +28,8 @@ class Tokenizer:
 
     backend: Any
     special: dict[str, int]
+    segment: str = ""
+    """`jieba`: texts are cut into its words before the backend sees them."""
 
     @property
     def vocabulary(self) -> int:
@@ -35,8 +38,15 @@ class Tokenizer:
 
     def documents(self, texts: Sequence[str]) -> list[Ids]:
         """Return the ids of each text, whole, without special tokens."""
-        encodings = self.backend.encode_batch_fast(list(texts), add_special_tokens=False)
+        whole = not self.segment
+        cut = list(texts) if whole else segmented(texts)
+        encodings = self.backend.encode_batch_fast(cut, is_pretokenized=not whole, add_special_tokens=False)
         return [np.array(encoding.ids, dtype=np.int64) for encoding in encodings]
+
+    def text(self, ids_T: Ids) -> str:
+        """Return the text that tokens stand for, special tokens left out."""
+        text: str = self.backend.decode(ids_T.tolist(), skip_special_tokens=True)
+        return text
 
     def rows(self, texts: Sequence[str], max_tokens: int) -> list[Ids]:
         """Return the ids of each text as a model reads one: [CLS] text [SEP], the text cut so that all fit."""
@@ -44,7 +54,15 @@ class Tokenizer:
 
     def row(self, document_T: Ids, max_tokens: int) -> Ids:
         """Return [CLS] document [SEP], the document cut so that at most `max_tokens` ids come out."""
-        return np.concatenate([[self.special["cls"]], document_T[: max_tokens - 2], [self.special["sep"]]])
+        return framed(document_T, self.special, max_tokens)
+
+
+def framed(document_T: npt.NDArray[Any], special: Mapping[str, int], max_tokens: int) -> npt.NDArray[Any]:
+    """Return [CLS] document [SEP], the document cut so that at most `max_tokens` ids come out, of the same type."""
+    body_T = document_T[: max_tokens - 2]
+    row_T = np.empty(len(body_T) + 2, dtype=document_T.dtype)
+    row_T[0], row_T[1:-1], row_T[-1] = special["cls"], body_T, special["sep"]
+    return row_T
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
@@ -71,11 +89,15 @@ def load_tokenizer(folder: Path) -> Tokenizer:
         if token_id is None:
             raise UserError(f"{path}: no {role} token {token!r} among its {backend.get_vocab_size()} tokens")
         special[role] = token_id
-    return Tokenizer(backend=backend, special=special)
+    return Tokenizer(backend=backend, special=special, segment=segment_of(folder))
 
 
 def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> list[Path]:
-    """Write a folder that `AutoTokenizer.from_pretrained` opens, with the same ids; return its files."""
+    """Write a folder that `AutoTokenizer.from_pretrained` opens, with the same ids; return its files.
+
+    transformers knows no segmentation: of a tokenizer that has one it gives the same ids for jieba's words
+    (`is_split_into_words=True`), and `load_tokenizer` gives them for texts.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / TOKENIZER_FILE, folder / CONFIG_FILE]
     tokenizer.backend.save(str(files[0]))
@@ -85,20 +107,38 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> list[Path]:
         "tokenizer_class": "PreTrainedTokenizerFast",
         "clean_up_tokenization_spaces": False,
         "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
+        **({"segment": tokenizer.segment} if tokenizer.segment else {}),
         **names,
     }
     files[1].write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
     return files
 
 
-def _special_names(folder: Path) -> dict[str, str]:
+def _config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG_FILE
-    config: dict[str, Any] = {}
-    if path.is_file():
-        try:
-            config = json.loads(path.read_text())
-        except ValueError as error:
-            raise UserError(f"{path}: not JSON: {error}") from error
+    if not path.is_file():
+        return {}
+    try:
+        config: dict[str, Any] = json.loads(path.read_text())
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON: {error}") from error
+    return config
+
+
+def segment_of(folder: Path) -> str:
+    """Return what cuts texts into words before the tokenizer of a folder, '' for nothing.
+
+    Raises:
+        UserError: its configuration does not parse, or names something unknown.
+    """
+    segment = _config(folder).get("segment") or ""
+    if segment not in {"", "jieba"}:
+        raise UserError(f"{folder / CONFIG_FILE}: segment {segment!r} is not known; 'jieba' is")
+    return str(segment)
+
+
+def _special_names(folder: Path) -> dict[str, str]:
+    config = _config(folder)
     names = {}
     for role, usual in SPECIAL_TOKENS.items():
         token = config.get(f"{role}_token") or usual

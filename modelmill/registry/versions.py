@@ -14,6 +14,7 @@ from modelmill.errors import ModelmillError, UserError
 from modelmill.home import tracking_uri
 from modelmill.models.folder import MODEL_FILE
 from modelmill.models.interface import Interface, interface
+from modelmill.models.tokenizer import segment_of
 from modelmill.tracking import mlflow_client
 
 log = logging.getLogger(__name__)
@@ -120,7 +121,7 @@ def _pack(packed: Path, folder: Path, *, logged: Any, run: str, example: Any) ->
             code_paths=[str(_PACKAGE)],
             signature=_signature(served),
             input_example=pd.DataFrame([served.given(example)]),
-            pip_requirements=_requirements(*(_SERVING_PICTURES if "image" in served.columns else ())),
+            pip_requirements=_requirements(*_more(folder, served)),
         )
     for cache in packed.rglob("__pycache__"):
         shutil.rmtree(cache)
@@ -133,6 +134,8 @@ def _signature(served: Interface) -> Any:
 
     inputs = [ColSpec(DataType[kind], name, required=not served.optional) for name, kind in served.columns.items()]
     outputs = [ColSpec(DataType.double, "prediction")]
+    if served.text:
+        outputs = [ColSpec(DataType.string, served.text)]
     if served.classes:
         outputs = [
             ColSpec(DataType.string, "label"),
@@ -140,6 +143,12 @@ def _signature(served: Interface) -> Any:
             ColSpec(Map(DataType.double), "probabilities"),
         ]
     return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs))
+
+
+def _more(folder: Path, served: Interface) -> list[str]:
+    """Return what this model needs beside what all do."""
+    segment = segment_of(folder)
+    return [*(_SERVING_PICTURES if "image" in served.columns else ()), *([segment] if segment else [])]
 
 
 def _requirements(*more: str) -> list[str]:

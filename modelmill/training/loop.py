@@ -198,20 +198,28 @@ class _Loop:
             self._tell(lr)
 
     def _counted(self, batches: list[Batch]) -> Total:
-        """Compute the gradients of batches, and once how much work a token is: it is as much in one as in another."""
-        if self.meter.flops_per_token:
+        """Compute the gradients of batches, and once how much work a token is: it is as much in one as in another.
+
+        Once in a whole training, however often it goes on: under the counter some layers (gates, for one) add up their
+        gradients in another order, and the bits of a training that was stopped must be those of one that was not.
+        """
+        state = self.state
+        if state.flops_per_token:
+            self.meter.flops_per_token = state.flops_per_token
             return self.gradients.compute(batches)
         if self.settings.training.compile:
             # What was translated cannot be counted; the same work is done twice in this one step.
             self.gradients.objective = self.job.objective
             with utilisation.counter() as counter:
-                self._rehearse(self.state.precision, self.state.step)
+                self._rehearse(state.precision, state.step)
             self.gradients.objective = self.objective
-            self.meter.flops_per_token = counter.get_total_flops() / self.job.batches.batch(self.state.step).tokens
-            return self.gradients.compute(batches)
-        with utilisation.counter() as counter:
+            tokens = self.job.batches.batch(state.step).tokens
             total = self.gradients.compute(batches)
-        self.meter.flops_per_token = counter.get_total_flops() / total.tokens
+        else:
+            with utilisation.counter() as counter:
+                total = self.gradients.compute(batches)
+            tokens = total.tokens
+        state.flops_per_token = self.meter.flops_per_token = counter.get_total_flops() / tokens
         return total
 
     def _batches(self) -> list[Batch]:

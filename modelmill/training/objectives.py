@@ -1,6 +1,6 @@
 """What is learned: a function of model and batch that says how wrong the model is. The loop is the same for all."""
 
-# B rows of a batch, M masked positions of a batch, N predictions, V vocabulary, C classes
+# B rows of a batch, T tokens, M positions of a batch that are predicted, N predictions, V vocabulary, C classes
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional as F
 
+from modelmill.models.causal import next_logits
 from modelmill.models.text import family
 from modelmill.training.data import Batch
 
@@ -33,6 +34,14 @@ def masked_lm(model: Any, batch: Batch) -> Scored:
     tensors = batch.tensors
     logits_MV = family(model).masked_logits(model, tensors["ids"], tensors["positions"], tensors["real"])
     return _cross_entropy(logits_MV, tensors["targets"])
+
+
+def causal_lm(model: Any, batch: Batch) -> Scored:
+    """Predict the next token wherever there is one."""
+    tensors = batch.tensors
+    wanted_BT = tensors["targets"] >= 0
+    logits_MV = next_logits(model, tensors["ids"], wanted_BT, tensors.get("documents"))
+    return _cross_entropy(logits_MV, tensors["targets"][wanted_BT])
 
 
 def classification(model: Any, batch: Batch, smoothing: float = 0.0) -> Scored:

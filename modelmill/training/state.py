@@ -71,6 +71,8 @@ class State:
     precision: Precision
     micro_rows: int | None
     """Rows computed at once; None for a whole batch."""
+    flops_per_token: float = 0.0
+    """Counted in the first step."""
     step: int = 0
     """Steps done."""
     passed: int = 0

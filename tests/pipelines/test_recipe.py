@@ -67,7 +67,7 @@ def test_a_name_a_task_a_source_and_a_register_name_are_a_recipe(tmp_path: Path)
         (
             "task: text-classification",
             "task: text-clasification",
-            "is not one of text-classification, image-classification, table-classification, table-regression; did you",
+            "is not one of text-classification, image-classification, table-classification, table-regression, causal",
         ),
         ("task: text-classification", "task: image-clasification", "did you mean 'image-classification'?"),
         ("register:\n  name: shop\n", "", "shop.yaml:1: register: missing; the model's place in the registry"),
@@ -112,14 +112,15 @@ def test_an_override_is_checked_like_the_file_and_named_as_it_was_typed(tmp_path
 
 
 def test_only_what_a_step_reads_changes_what_it_is_told(tmp_path: Path) -> None:
-    """The facts that cross sections: task, the architecture of a start from random weights, and register's own."""
+    """The facts that cross sections: task, rows, the architecture of a start from random weights, register's own."""
     plain = settings_of(_load(tmp_path, RIGHT))
     changes = {
         "finetune.lr=1e-3": {"finetune", "register"},
         "pretrain.steps=6": {"pretrain", "register"},
         "pretrain.model.layers=1": {"pretrain", "finetune", "register"},
         "evaluate.thresholds.accuracy.min=0.6": {"evaluate", "register"},
-        "preprocess.max_tokens=32": {"preprocess", "register"},
+        "preprocess.max_tokens=32": {"pretrain", "finetune", "register"},  # nothing is tokenized again
+        "preprocess.tokenizer.vocabulary=500": {"preprocess", "register"},
         "ingest.min_chars=3": {"ingest", "register"},
         "register.name=other": {"register"},
         "name=other": {"register"},
@@ -246,3 +247,70 @@ def test_a_network_for_tables_is_not_for_texts(tmp_path: Path) -> None:
         UserError, match=r"shop\.yaml:5: finetune\.model: is of family mlp, which reads a table's rows, and"
     ):
         _load(tmp_path, text + "finetune: {model: {family: mlp}}\n")
+
+
+LANGUAGE = """name: x
+task: causal-lm
+ingest:
+  corpus: [{uri: a.txt}]
+preprocess:
+  packing: best-fit
+pretrain:
+  objective: causal-lm
+  model: {family: llama}
+evaluate:
+  thresholds: {perplexity: {max: 9.0}}
+register: {name: x}
+"""
+
+
+def test_a_language_model_is_an_end_in_itself(tmp_path: Path) -> None:
+    recipe = _load(tmp_path, LANGUAGE)
+    assert step_names(recipe) == ["resolve", "ingest", "preprocess", "pretrain", "evaluate", "register"]
+    assert settings_of(recipe).keys() == set(step_names(recipe))
+    assert json.loads(settings_of(recipe)["pretrain"])["packing"] == "best-fit"
+
+
+@pytest.mark.parametrize(
+    ("change", "to", "message"),
+    [
+        ("task: causal-lm", "task: masked-lm", "task: masked-lm is learned by pretrain with that objective"),
+        ("corpus: [{uri: a.txt}]", "corpus: [{uri: a.txt}]\n  labelled: [{uri: b.csv}]", "ingest.labelled: causal-lm"),
+        ("llama}", "bert}", "model.family: bert cannot learn causal-lm; use gpt2 or llama"),
+        ("llama}", "lama}", 'pretrain.model.family: "lama" is not one of bert, modernbert'),
+        ("llama}", "gpt2, key_value_heads: 2}", "key_value_heads is not for gpt2"),
+        ("llama}", "llama, heads: 4, key_value_heads: 3}", "heads (4) must be a multiple of key_value_heads (3)"),
+        (
+            "{perplexity: {max: 9.0}}",
+            "{f1_macro: {min: 0.5}}",
+            "evaluate.thresholds.f1_macro: is not measured for causal-lm",
+        ),
+        ("register:", "finetune: {epochs: 2}\nregister:", "finetune.epochs: causal-lm has no fine-tuning"),
+        ("evaluate:", "evaluate:\n  compare: [from_scratch]", "evaluate.compare: compares fine-tuning"),
+    ],
+)
+def test_what_contradicts_a_language_model_is_told(tmp_path: Path, change: str, to: str, message: str) -> None:
+    assert LANGUAGE.count(change) == 1 or change == "task: causal-lm"
+    with pytest.raises(UserError) as error:
+        _load(tmp_path, LANGUAGE.replace(change, to, 1))
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("preprocess.packing=best-fit", "preprocess.packing: best-fit is for pretrain.objective: causal-lm"),
+        ("evaluate.prompts=[hello]", "evaluate.prompts: are for language models"),
+        ("evaluate.thresholds.perplexity.max=2", "evaluate.thresholds.perplexity: is not measured for text-class"),
+    ],
+)
+def test_what_is_for_language_models_is_refused_elsewhere(tmp_path: Path, change: str, message: str) -> None:
+    with pytest.raises(UserError) as error:
+        _load(tmp_path, RIGHT, change)
+    assert message in str(error.value)
+
+
+def test_a_classifier_does_not_grow_on_a_decoder(tmp_path: Path) -> None:
+    overrides = ["pretrain.objective=causal-lm", "pretrain.model={family: gpt2}"]
+    with pytest.raises(UserError, match=r"pretrain\.objective: text-classification is learned on top of an encoder"):
+        _load(tmp_path, RIGHT, *overrides)

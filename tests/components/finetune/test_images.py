@@ -18,7 +18,7 @@ from modelmill.models.folder import fetch_model
 from modelmill.models.predict import load_predictor
 from modelmill.store import Store, open_store
 from tests import pictures, samples
-from tests.components.finetune.test_run import StopAt
+from tests.samples import StopAt
 
 NETWORK = ImageNetwork(family="convnet", width=8)
 CHANGES = {"crop": 1, "flip": True, "mixup": 0.2, "cutmix": 1.0}

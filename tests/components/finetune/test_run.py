@@ -33,6 +33,7 @@ def settings(**changes: Any) -> FinetuneSettings:
         "lr": 0.01,
         "batch_rows": 16,
         "precision": "fp32",
+        "max_tokens": 16,
         **changes,
     }
     return FinetuneSettings.model_validate(told)
@@ -66,6 +67,15 @@ def test_a_classifier_learns_what_one_word_gives_away(store: Store, tmp_path: Pa
     assert AutoTokenizer.from_pretrained(folder, local_files_only=True).mask_token == "[MASK]"
 
 
+def test_longer_texts_are_cut_and_counted(store: Store, tmp_path: Path) -> None:
+    labelled = samples.tokens(store, tmp_path).labelled
+    made = run(samples.step_of(store, tmp_path), settings(epochs=1, max_tokens=8), labelled, "", "")
+    lengths = map(len, open_dataset(store, labelled).table("train")["input_ids"].to_pylist())
+    assert made.summary["truncated_share"] == pytest.approx(sum(length > 6 for length in lengths) / 200)
+    assert 0 < made.summary["truncated_share"] < 1
+    assert fetch_model(store, made.model, tmp_path / "model")["max_tokens"] == 8
+
+
 def test_two_trainings_in_two_folders_give_the_same_model(tmp_path: Path) -> None:
     addresses = set()
     for name in ("one", "two"):
@@ -81,7 +91,7 @@ def test_a_stopped_training_goes_on_to_the_same_model(tmp_path: Path) -> None:
     expected = run(samples.step_of(whole, tmp_path / "whole"), settings(), labelled, "", "").model
     samples.tokens(broken, tmp_path / "broken")
     step = samples.step_of(broken, tmp_path / "broken")
-    step.figures_to = StopAt(step, 20)
+    step.figures_to = samples.StopAt(step, 20)
     with pytest.raises(Interrupted):
         run(step, settings(), labelled, "", "")
     assert run(samples.step_of(broken, tmp_path / "broken"), settings(), labelled, "", "").model == expected
@@ -103,23 +113,12 @@ def test_each_strategy_trains_and_goes_on_after_a_stop_to_the_same_model(told: d
     assert expected.summary["validation_loss"] < 0.7
     samples.tokens(broken, tmp_path / "broken")
     step = samples.step_of(broken, tmp_path / "broken")
-    step.figures_to = StopAt(step, 20)
+    step.figures_to = samples.StopAt(step, 20)
     with pytest.raises(Interrupted):
         run(step, settings(**told), labelled, "", "")
     assert run(samples.step_of(broken, tmp_path / "broken"), settings(**told), labelled, "", "").model == expected.model
     fetch_model(whole, expected.model, tmp_path / "model")
     load_predictor(tmp_path / "model").predict(["a great film"])
-
-
-class StopAt:
-    """A place for figures that asks its step to stop when it hears of one training step."""
-
-    def __init__(self, step: Any, at: int) -> None:
-        self.step, self.at = step, at
-
-    def log(self, _values: Any, at: int | None) -> None:
-        if at == self.at:
-            self.step.stop_signal = 15
 
 
 def started_from(store: Store, tmp_path: Path, told: FinetuneSettings, labelled: str, model: str, base: str) -> Any:
@@ -161,7 +160,7 @@ def test_the_comparison_takes_the_shape_of_the_others_and_random_weights(store: 
 def test_rows_of_another_kind_and_empty_splits_are_refused(store: Store, tmp_path: Path) -> None:
     made = samples.tokens(store, tmp_path)
     step = samples.step_of(store, tmp_path)
-    with pytest.raises(ModelmillError, match="holds packed-tokens, and fine-tuning reads labelled-tokens"):
+    with pytest.raises(ModelmillError, match="holds corpus-tokens, and fine-tuning reads labelled-tokens"):
         run(step, settings(), made.corpus, "", "")
     from components.preprocess.run import run as preprocess
     from components.preprocess.settings import PreprocessSettings

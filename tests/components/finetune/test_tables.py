@@ -34,7 +34,7 @@ from modelmill.tables.values import Kind
 from pipelines.recipe import load
 from pipelines.steps import settings_of
 from tests import samples, tables
-from tests.components.finetune.test_run import StopAt
+from tests.samples import StopAt
 
 RECIPES = Path(__file__).resolve().parents[3] / "pipelines" / "recipes"
 BOSTON: dict[str, Kind] = dict.fromkeys(

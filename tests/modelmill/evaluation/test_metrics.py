@@ -89,3 +89,14 @@ def test_a_certain_mistake_costs_a_finite_loss() -> None:
 def test_roc_auc_is_left_out_where_only_one_label_is_there() -> None:
     _, probability = guesses(6)
     assert "roc_auc" not in metrics.score(np.zeros(6, dtype=np.int64), probability)
+
+
+def test_the_f1_of_each_label_has_its_name_and_is_scikit_learns() -> None:
+    truth_N = np.array([0, 1, 1, 2, 2, 2])
+    probability_NL = np.eye(3)[[0, 1, 0, 2, 2, 1]]
+    wanted_L = theirs.f1_score(truth_N, [0, 1, 0, 2, 2, 1], average=None)
+    found = metrics.f1_by_label(truth_N, probability_NL, ["ham", "spam", "a,b (c)"])
+    assert list(found) == ["f1_ham", "f1_spam", "f1_a_b _c_"]
+    assert list(found.values()) == pytest.approx(list(wanted_L), abs=1e-6)
+    many = [str(number) for number in range(21)]
+    assert metrics.f1_by_label(np.array([0]), np.eye(21)[:1], many) == {}

@@ -1,0 +1,99 @@
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from components.evaluate.run import run
+from components.evaluate.settings import EvaluateSettings
+from components.pretrain.run import run as pretrain
+from components.pretrain.settings import PretrainSettings
+from modelmill.errors import UserError
+from modelmill.evaluation.checks import Threshold
+from modelmill.evaluation.document import Report
+from modelmill.models.architecture import Architecture, Decoder
+from modelmill.models.folder import read_files
+from modelmill.store import Store, open_store
+from tests import samples
+
+CORPUS = {
+    "train": [text for text, _ in samples.reviews(400, 1)],
+    "validation": [text for text, _ in samples.reviews(40, 2)],
+}
+MODELS: dict[Any, PretrainSettings] = {
+    "causal-lm": PretrainSettings(
+        objective="causal-lm",
+        model=Decoder(family="llama", layers=1, width=32, heads=2),
+        packing="best-fit",
+        max_tokens=32,
+        steps=80,
+        batch_rows=8,
+        lr=0.01,
+    ),
+    "masked-lm": PretrainSettings(
+        model=Architecture(family="modernbert", layers=1, width=32, heads=2), max_tokens=32, steps=40, lr=0.01
+    ),
+}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return open_store(str(tmp_path / "store"))
+
+
+def measured(store: Store, folder: Path, task: Any, **told: Any) -> tuple[Report, dict[str, bytes]]:
+    step = samples.step_of(store, folder)
+    model = pretrain(step, MODELS[task], samples.tokens(store, folder).corpus, "").model
+    corpus = samples.write_corpus(store, CORPUS)
+    made = run(step, EvaluateSettings(task=task, **told), model, corpus)
+    assert json.loads(json.dumps(made.summary)) == made.summary
+    files, _ = read_files(store, made.report)
+    return Report.read(files["report.json"]), files
+
+
+def test_a_causal_model_is_measured_on_what_its_corpus_holds_out(store: Store, tmp_path: Path) -> None:
+    told = {"thresholds": {"perplexity": Threshold(max=60.0)}, "prompts": ("the film is", "a story")}
+    report, files = measured(store, tmp_path, "causal-lm", **told)
+    test = report.metrics["test"]
+    table = pq.read_table(pa.BufferReader(files["predictions.parquet"]))
+    texts = CORPUS["validation"]
+    nats = np.array(table["nats"].to_pylist()).sum()
+    assert report.test_rows == len(table) == len(texts) == 40
+    assert test["loss"] == pytest.approx(nats / sum(table["tokens"].to_pylist()), rel=1e-4)
+    assert test["perplexity"] == pytest.approx(math.exp(test["loss"]), rel=1e-4)
+    assert test["bits_per_byte"] == pytest.approx(nats / math.log(2) / sum(map(len, texts)), rel=1e-4)
+    assert test["loss"] < math.log(60)
+    for name, value in test.items():
+        assert report.intervals[name][0] < value < report.intervals[name][1]
+    assert [check.passed for check in report.checks] == [True]
+    assert [sample.prompt for sample in report.samples] == ["the film is", "a story"]
+    assert all(sample.answer for sample in report.samples)
+    assert report.sampling == {"temperature": 0.8, "top_p": 0.95, "most_tokens": 48, "seed": 0}
+    page = files["report.html"].decode()
+    assert "bits per byte" in page
+    assert report.samples[0].answer.strip().split()[0] in page
+    assert "temperature 0.8" in page
+
+
+def test_a_masked_model_is_measured_by_its_guesses_and_fills_in_prompts(store: Store, tmp_path: Path) -> None:
+    report, files = measured(store, tmp_path, "masked-lm", prompts=("the [MASK] is dull",))
+    assert report.metrics["test"].keys() == {"loss", "perplexity", "accuracy"}
+    assert report.sampling == {"mask_rate": 0.15}
+    assert report.samples[0].answer.startswith("the ")
+    assert "Masks filled in" in files["report.html"].decode()
+
+
+def test_without_prompts_a_causal_model_continues_the_beginnings_of_documents(store: Store, tmp_path: Path) -> None:
+    report, _ = measured(store, tmp_path, "causal-lm")
+    assert len(report.samples) == 5
+    assert all(text.startswith(one.prompt) for one, text in zip(report.samples, CORPUS["validation"], strict=False))
+
+
+def test_a_corpus_that_holds_nothing_out_is_refused(store: Store, tmp_path: Path) -> None:
+    corpus = samples.write_corpus(store, {"train": CORPUS["train"]})
+    with pytest.raises(UserError, match="0 documents in the validation split of 400"):
+        run(samples.step_of(store, tmp_path), EvaluateSettings(task="causal-lm"), "models/" + "0" * 64, corpus)
