@@ -105,6 +105,14 @@ def test_a_linear_network_by_gradient_descent_is_least_squares(store: Store, tmp
     )
 
 
+def test_bostons_mlp_beats_least_squares_over_five_folds(store: Store, tmp_path: Path) -> None:
+    told = FinetuneSettings.model_validate_json(settings_of(load(RECIPES / "boston.yaml"))["finetune"])
+    made = run(samples.step_of(store, tmp_path), told, boston(store, tmp_path).address, "", "")
+    found = folds_of(store, made.model, tmp_path / "model")
+    assert found.folds == 5
+    assert found.figures["model"]["r2"].mean >= found.figures["linear"]["r2"].mean + 0.05
+
+
 def test_an_mlp_learns_what_houses_cost_and_answers_raw_rows(store: Store, tmp_path: Path) -> None:
     dataset = houses(store, tmp_path)
     made = run(samples.step_of(store, tmp_path), settings(), dataset.address, "", "")
