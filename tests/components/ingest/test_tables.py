@@ -381,3 +381,24 @@ def test_a_changed_file_is_noticed_in_the_first_pass(tmp_path: Path) -> None:
 
     with pytest.raises(ModelmillError, match=r"a\.csv.*changed"):
         run(make_step(tmp_path), chosen, pins)
+
+
+def test_rows_that_may_not_be_torn_apart_have_one_number_of_their_group(tmp_path: Path) -> None:
+    rows = [{**row, "price": 50.5 + place, "owner": f"owner {place % 40}"} for place, row in enumerate(houses(120))]
+    dataset, _ = table(tmp_path, write(tmp_path / "a.csv", csv_of(rows)), table={"group": "owner"})
+    owner_of = {row["price"]: row["owner"] for row in rows}
+    groups: dict[str, set[int]] = {}
+    for row in rows_of(dataset):
+        groups.setdefault(owner_of[row["target"]], set()).add(row["group"])
+    assert {len(numbers) for numbers in groups.values()} == {1}
+    assert len({next(iter(numbers)) for numbers in groups.values()}) > 30
+
+
+def test_without_a_group_rows_with_the_same_features_are_one(tmp_path: Path) -> None:
+    rows = houses(60)
+    twice = [*rows, *({**row, "price": row["price"] + 1} for row in rows[:10])]
+    dataset, _ = table(tmp_path, write(tmp_path / "a.csv", csv_of(twice)))
+    found = rows_of(dataset)
+    numbers = Counter(row["group"] for row in found)
+    assert sorted(numbers.values()) == [1] * 50 + [2] * 10
+    assert len({(row["group"], row["split"]) for row in found}) == 60
