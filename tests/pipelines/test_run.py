@@ -291,3 +291,22 @@ def test_pretraining_is_compared_with_its_absence(tmp_path: Path) -> None:
     assert (
         "Same fine-tune" in Path(result["report"]).read_text() or "random weights" in Path(result["report"]).read_text()
     )
+
+
+def test_a_language_model_is_trained_measured_registered_and_answers_and_other_rows_take_no_text(
+    tmp_path: Path,
+) -> None:
+    result = run(RECIPES / "dialogue_clm_tiny.yaml", cwd=tmp_path)
+    names = [step["name"] for step in result["steps"]]
+    assert names == ["resolve", "ingest", "preprocess", "pretrain", "evaluate", "register"]
+    assert result["metrics"]["test"].keys() == {"loss", "perplexity", "accuracy", "bits_per_byte"}
+    assert result["verdict"] == "promote"
+    assert "Prompts continued" in Path(result["report"]).read_text()
+    asked = ("predict", "dialogue-clm-tiny@champion", "--json", "I don't know")
+    first, again = (modelmill(*asked, cwd=tmp_path) for _ in range(2))
+    (prediction,) = json.loads(first.stdout)["predictions"]
+    assert prediction.keys() == {"text", "continuation"}
+    assert first.stdout == again.stdout
+    longer = run(RECIPES / "dialogue_clm_tiny.yaml", "--set", "preprocess.max_tokens=48", cwd=tmp_path)
+    assert cached(longer) == {"ingest", "preprocess"}
+    assert longer["datasets"] == result["datasets"]

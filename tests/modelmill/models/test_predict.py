@@ -82,7 +82,7 @@ CONTENTS = [
     "{",
     "{}",
     "[]",
-    '{"task": "masked-lm"}',
+    '{"task": "guessing"}',
     '{"task": "text-classification", "labels": ["a"]}',
     '{"task": "text-classification", "labels": null, "max_tokens": 8}',
 ]
