@@ -15,6 +15,13 @@ RECIPES = sorted((Path(__file__).resolve().parents[3] / "pipelines" / "recipes")
 MARKED = [pytest.param(path, marks=pytest.mark.system if "fashion" in path.stem else ()) for path in RECIPES]
 
 
+@pytest.mark.parametrize(
+    "name", ["reviews", "spam", "chinese_reviews", "mnist", "fashion_mnist", "boston", "auto_mpg", "wine"]
+)
+def test_a_recipe_fits_on_a_screen(name: str) -> None:
+    assert len((RECIPES[0].parent / f"{name}.yaml").read_text().splitlines()) <= 25
+
+
 @pytest.mark.parametrize("path", MARKED, ids=lambda path: path.stem)
 def test_every_row_of_a_recipes_data_is_accounted_for(tmp_path: Path, path: Path) -> None:
     settings = IngestSettings.model_validate_json(settings_of(load(path))["ingest"])
