@@ -213,6 +213,7 @@ def _count(reading: Reading, ledger: Ledger, table: Any, fates: dict[str, Rows])
 
 
 def _tables(path: Path) -> Iterator[Any]:
-    with pa.memory_map(str(path)) as file:
+    # Not mapped: the pages of a large file would count as this process's memory.
+    with pa.OSFile(str(path)) as file:
         for batch in pa.ipc.open_stream(file):
             yield pa.table(batch)
