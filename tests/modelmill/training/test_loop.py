@@ -135,7 +135,7 @@ def test_the_best_weights_so_far_survive_a_stop(tmp_path: Path) -> None:
     assert validated_at(bench) == [4, 8, 12]
 
 
-@pytest.mark.parametrize("call", [3, 6, 8, 10, 19])
+@pytest.mark.parametrize("call", [2, 5, 7, 9, 18])
 def test_a_killed_training_goes_on_from_its_last_checkpoint_to_the_same_bits(call: int, tmp_path: Path) -> None:
     settings = settings_of(checkpoint_steps=1)
     expected, _ = Bench(tmp_path / "unbroken").unbroken(settings)
@@ -150,7 +150,7 @@ def test_a_killed_training_goes_on_from_its_last_checkpoint_to_the_same_bits(cal
     resumed = bench.job(counted)
     train(bench.step(), settings, resumed)
     assert equal(model_tensors(resumed.model), expected)
-    assert counted.calls < 19
+    assert counted.calls < 18
     assert validated_at(bench) == [4, 8, 12]
 
 
