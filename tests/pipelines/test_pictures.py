@@ -73,7 +73,9 @@ def test_mlflow_serves_it(halves: tuple[Path, dict[str, Any]]) -> None:
     rows = [[base64.b64encode(Path(path).read_bytes()).decode()] for path in shown]
     (port,) = free_ports(1)
     command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", "models:/halves@champion"]
-    env = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/.modelmill/mlflow.db"}
+    database = f"sqlite:///{folder}/.modelmill/mlflow.db"
+    # The registry too: this process may have told its children another one.
+    env = {**os.environ, "MLFLOW_TRACKING_URI": database, "MLFLOW_REGISTRY_URI": database}
     with (folder / "serve.log").open("wb") as log:
         server = subprocess.Popen(
             [*command, "--env-manager", "local", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"],

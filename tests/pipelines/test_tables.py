@@ -113,7 +113,9 @@ def test_mlflow_serves_it_with_missing_values(done: tuple[Path, dict[str, Any]])
     folder, _ = done
     (port,) = free_ports(1)
     command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", "models:/houses@champion"]
-    env = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/.modelmill/mlflow.db"}
+    database = f"sqlite:///{folder}/.modelmill/mlflow.db"
+    # The registry too: this process may have told its children another one.
+    env = {**os.environ, "MLFLOW_TRACKING_URI": database, "MLFLOW_REGISTRY_URI": database}
     env["PATH"] = f"{BIN.parent}:{env['PATH']}"
     rows: list[tables.Row] = [
         {"area": 120.5, "rooms": 4, "street": "south", "built": "1990-05-01", "garden": True, "note": "x"},
