@@ -188,7 +188,8 @@ def test_columns_that_the_data_lack_are_counted() -> None:
 
 
 _CELLS: dict[Kind, st.SearchStrategy[Any]] = {
-    "number": st.floats(-1e12, 1e12),
+    # to six decimals: a column of 1e-36 and 547 is refused once it is scaled, which has its own test
+    "number": st.floats(-1e12, 1e12).map(lambda value: round(value, 6)),
     "integer": st.integers(-(2**60), 2**60),
     "boolean": st.booleans(),
     "date": st.datetimes(np.datetime64("1800").astype("datetime64[us]").astype(object)),
