@@ -12,7 +12,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -50,21 +50,32 @@ def main(
     inputs: Sequence[str],
     call: Callable[..., Result],
     arguments: Sequence[str] | None = None,
+    launch: Callable[[str, S, Sequence[str], Events], int | None] | None = None,
 ) -> int:
     """Run one component and return its exit code: 0 done, 1 failed, 2 the user's input is wrong.
 
-    `call` gets the step, its settings, and each input by its name.
+    `call` gets the step, its settings, and each input by its name. `launch` may run the component in several processes
+    instead, each of which comes here again with its rank in the environment; the first of them speaks for all.
     """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    rank = int(os.environ.get("RANK", "0"))
     parsed = _parse(stage, settings_class, inputs, arguments)
     name = parsed.step or stage
     be_private()
     share_cores()
     _log_to_file(name)
-    events = Events.from_environment(name)
-    events.emit("started", pid=os.getpid())
+    events = Events.from_environment(name, rank)
+    if "RANK" not in os.environ:
+        events.emit("started", pid=os.getpid())
     try:
         settings = settings_class.model_validate_json(parsed.settings)
-        result = _run(name, events, settings, call, parsed, inputs)
+        code = launch(stage, settings, arguments, events) if launch is not None else None
+        if code is not None:
+            return code
+        with _stepping(name, events, settings, parsed, rank) as step:
+            result = call(step, settings, **{key: getattr(parsed, key) for key in inputs})
+        if rank:
+            return 0
         _write_outputs(parsed.executor_input, result)
     except ValidationError as error:
         return _failed(events, UserError(f"{name}: settings refused: {error}"))
@@ -79,7 +90,7 @@ def main(
 
 
 def _parse(
-    stage: str, settings_class: type[Section], inputs: Sequence[str], arguments: Sequence[str] | None
+    stage: str, settings_class: type[Section], inputs: Sequence[str], arguments: Sequence[str]
 ) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog=f"python -m components.{stage}",
@@ -108,14 +119,9 @@ def _log_to_file(name: str) -> None:
     )
 
 
-def _run(
-    name: str,
-    events: Events,
-    settings: S,
-    call: Callable[..., Result],
-    parsed: argparse.Namespace,
-    inputs: Sequence[str],
-) -> Result:
+@contextmanager
+def _stepping(name: str, events: Events, settings: Section, parsed: argparse.Namespace, rank: int) -> Iterator[Step]:
+    """Give a step what it works with; of several processes all but the first are silent."""
     from modelmill.store import open_store
     from modelmill.tracking import step_run, where
 
@@ -126,10 +132,12 @@ def _run(
             f"({where(store)} against {parsed.where}); give every step the same MODELMILL_STORE and MLFLOW_TRACKING_URI"
         )
     with tempfile.TemporaryDirectory(prefix=f"modelmill-{name}-") as scratch:
-        step = Step(name=name, store=store, scratch=Path(scratch), events=events)
+        heard = Events(step=name, path=None) if rank else events
+        step = Step(name=name, store=store, scratch=Path(scratch), events=heard)
         step.stop_on_signals()
-        with step_run(step, settings.model_dump(mode="json")), _room_in(step.scratch):
-            return call(step, settings, **{key: getattr(parsed, key) for key in inputs})
+        tracked = nullcontext() if rank else step_run(step, settings.model_dump(mode="json"))
+        with tracked, _room_in(step.scratch):
+            yield step
 
 
 @contextmanager

@@ -35,10 +35,19 @@ class Events:
     """Whether the last line may stand there without its end."""
 
     @classmethod
-    def from_environment(cls, step: str) -> "Events":
-        """Return the events of a step, going to the file that the environment names, if any."""
+    def from_environment(cls, step: str, rank: int = 0) -> "Events":
+        """Return the events of a step, going to the file that the environment names, if any.
+
+        Of the processes that train together the first speaks for all; another one has a file of its own beside it.
+        """
         path = os.environ.get(EVENTS_VARIABLE)
-        return cls(step=step, path=Path(path) if path else None)
+        made = cls(step=step, path=Path(path) if path else None)
+        return made.beside(rank) if rank else made
+
+    def beside(self, rank: int) -> "Events":
+        """Return the events of another process of the step."""
+        path = None if self.path is None else self.path.with_name(f"{self.path.name}.{rank}")
+        return Events(step=self.step, path=path)
 
     def emit(self, kind: str, **values: Any) -> None:
         """Append one event; on a full disk it is lost, with a warning: to tell of the work is not worth the work."""

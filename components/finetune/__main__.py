@@ -5,6 +5,7 @@ import sys
 from components.finetune.settings import FinetuneSettings
 from modelmill.command import Result, main
 from modelmill.step import Step
+from modelmill.training.launch import launch
 
 
 def _call(step: Step, settings: FinetuneSettings, labelled: str, model: str, base: str) -> Result:
@@ -15,4 +16,4 @@ def _call(step: Step, settings: FinetuneSettings, labelled: str, model: str, bas
 
 
 if __name__ == "__main__":
-    sys.exit(main("finetune", FinetuneSettings, ["labelled", "model", "base"], _call))
+    sys.exit(main("finetune", FinetuneSettings, ["labelled", "model", "base"], _call, launch=launch))

@@ -16,7 +16,9 @@ from modelmill.models.folder import fetch_model, save_model
 from modelmill.step import Step
 from modelmill.training.checkpoint import Checkpoints
 from modelmill.training.device import prepare
+from modelmill.training.distributed import join
 from modelmill.training.loop import Job, LoopSettings, train
+from modelmill.training.settings import TOGETHER
 from modelmill.version import code_digest
 
 _LEARNERS: Mapping[str, Callable[[FinetuneSettings, Dataset, Start], Learner]] = {
@@ -48,13 +50,15 @@ def run(step: Step, settings: FinetuneSettings, labelled: str, model: str, base:
     if kind not in _LEARNERS:
         raise ModelmillError(f"{labelled}: holds {kind}, and fine-tuning reads {', '.join(_LEARNERS)}")
     device = prepare(settings.seed)
+    world = join(shard=settings.shard)
     learner = _LEARNERS[kind](settings, dataset, _start(step, model, base))
     if learner.plan is None and not settings.plain:
         raise UserError(f"finetune: strategy, layer_decay and gradual are not for {kind}; leave them out")
     inputs = {"labelled": labelled, "model": model, "base": base}
 
     def fit(under: Step, learner: Learner, part: str) -> dict[str, Any]:
-        facts = {"stage": "finetune", "settings": settings.model_dump(), "inputs": inputs, "code": code_digest()}
+        told = settings.model_dump(exclude=TOGETHER)
+        facts = {"stage": "finetune", "settings": told, "inputs": inputs, "code": code_digest()}
         key = digest({**facts, "part": part} if part else facts)
         job = Job(
             what=part or step.name,
@@ -65,6 +69,7 @@ def run(step: Step, settings: FinetuneSettings, labelled: str, model: str, base:
             checkpoints=Checkpoints(store=step.store, run_key=key, scratch=step.scratch),
             device=device,
             plan=learner.plan,
+            world=world,
         )
         return train(under, _loop(settings, learner), job)
 
@@ -72,6 +77,8 @@ def run(step: Step, settings: FinetuneSettings, labelled: str, model: str, base:
     meta = {"task": settings.task, **learner.meta, "lineage": inputs}
     if settings.folds is not None:
         meta["cross_validation"] = cross_validate(step, settings, dataset, fit).model_dump(mode="json")
+    if not world.writes:
+        return FinetuneOutputs(model="", summary=figures)
     folder = step.scratch / "tuned"
     learner.save(folder)
     return FinetuneOutputs(model=save_model(step.store, folder, meta), summary=figures)

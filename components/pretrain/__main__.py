@@ -5,6 +5,7 @@ import sys
 from components.pretrain.settings import PretrainSettings
 from modelmill.command import Result, main
 from modelmill.step import Step
+from modelmill.training.launch import launch
 
 
 def _call(step: Step, settings: PretrainSettings, corpus: str, base: str) -> Result:
@@ -15,4 +16,4 @@ def _call(step: Step, settings: PretrainSettings, corpus: str, base: str) -> Res
 
 
 if __name__ == "__main__":
-    sys.exit(main("pretrain", PretrainSettings, ["corpus", "base"], _call))
+    sys.exit(main("pretrain", PretrainSettings, ["corpus", "base"], _call, launch=launch))

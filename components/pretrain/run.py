@@ -14,7 +14,9 @@ from modelmill.models.folder import save_model
 from modelmill.step import Step
 from modelmill.training.checkpoint import Checkpoints
 from modelmill.training.device import prepare
+from modelmill.training.distributed import join
 from modelmill.training.loop import Job, LoopSettings, train
+from modelmill.training.settings import TOGETHER
 from modelmill.version import code_digest
 
 # Looks at the validation rows during the training.
@@ -41,9 +43,11 @@ def run(step: Step, settings: PretrainSettings, corpus: str, base: str) -> Pretr
     if dataset.meta["kind"] != "corpus-tokens":
         raise ModelmillError(f"{corpus}: holds {dataset.meta['kind']}, and pretraining reads corpus-tokens")
     device = prepare(settings.seed)
+    world = join(shard=settings.shard)
     learner = prepare_learner(settings, dataset, base)
     inputs = {"corpus": corpus, "base": base}
-    key = digest({"stage": "pretrain", "settings": settings.model_dump(), "inputs": inputs, "code": code_digest()})
+    told = settings.model_dump(exclude=TOGETHER)
+    key = digest({"stage": "pretrain", "settings": told, "inputs": inputs, "code": code_digest()})
     job = Job(
         what="pretrain",
         model=learner.model,
@@ -52,10 +56,13 @@ def run(step: Step, settings: PretrainSettings, corpus: str, base: str) -> Pretr
         validation=learner.validation,
         checkpoints=Checkpoints(store=step.store, run_key=key, scratch=step.scratch),
         device=device,
+        world=world,
     )
     figures = {**learner.figures, **train(step, _loop(settings), job)}
     if "validation_loss" in figures:
         figures["validation_perplexity"] = math.exp(figures["validation_loss"])
+    if not world.writes:
+        return PretrainOutputs(model="", summary=figures)
     folder = step.scratch / "model"
     text.save(learner.model, folder)
     dataset.fetch_attachments(folder, "tokenizer/")

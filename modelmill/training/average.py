@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import torch
 
 from modelmill.training.checkpoint import Tensors
+from modelmill.training.divided import like, shares
 
 
 class Average:
@@ -20,17 +21,17 @@ class Average:
         """Take in the weights after so many steps."""
         decay = min(self._decay, (1 + steps) / (10 + steps))
         with torch.no_grad():
-            torch._foreach_lerp_(list(self.tensors.values()), list(self._weights.values()), 1 - decay)
+            torch._foreach_lerp_(shares(self.tensors.values()), shares(self._weights.values()), 1 - decay)
 
     def load(self, tensors: Tensors) -> None:
         """Put back what `tensors` was."""
         for name, tensor in self.tensors.items():
-            tensor.copy_(tensors[name])
+            tensor.copy_(like(tensor, tensors[name]))
 
     def put(self) -> None:
         """Make the mean the model's weights."""
         with torch.no_grad():
-            torch._foreach_copy_(list(self._weights.values()), list(self.tensors.values()))
+            torch._foreach_copy_(shares(self._weights.values()), shares(self.tensors.values()))
 
     @contextmanager
     def shown(self) -> Iterator[None]:
@@ -41,4 +42,4 @@ class Average:
             yield
         finally:
             with torch.no_grad():
-                torch._foreach_copy_(list(self._weights.values()), own)
+                torch._foreach_copy_(shares(self._weights.values()), shares(own))

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from modelmill.digest import digest
 from modelmill.errors import ModelmillError
 from modelmill.store import Store
+from modelmill.training.divided import like
 
 log = logging.getLogger(__name__)
 
@@ -168,7 +169,7 @@ def load_model_tensors(model: torch.nn.Module, tensors: Mapping[str, torch.Tenso
     check_tensors(own, tensors)
     with torch.no_grad():
         for name, tensor in own.items():
-            tensor.copy_(tensors[name])
+            tensor.copy_(like(tensor, tensors[name]))
 
 
 def random_state() -> Tensors:

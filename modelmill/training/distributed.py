@@ -8,7 +8,7 @@ writes.
 import hashlib
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -17,6 +17,7 @@ from torch import distributed
 from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 
 from modelmill.training.data import Batch
+from modelmill.training.divided import shares
 
 # A process that is gone is noticed by the others after this long, if whoever started them has not ended them by then.
 _PATIENCE = timedelta(minutes=10)
@@ -30,6 +31,8 @@ class World:
 
     rank: int = 0
     size: int = 1
+    sharded: bool = False
+    """Whether the model is divided: then all must compute as often as each other, and gradients come added up."""
 
     @property
     def writes(self) -> bool:
@@ -42,6 +45,24 @@ class World:
             return batch
         start, end = (batch.rows * rank // self.size for rank in (self.rank, self.rank + 1))
         return batch.rows_between(start, end) if end > start else None
+
+    def pieces(self, batch: Batch, most: int | None) -> Iterator[tuple[Batch, int]]:
+        """Yield this process's rows of a batch, at most so many at once, and 1; where it has none but must compute
+        along, a row of another's and 0.
+        """
+        mine = self.part(batch)
+        if not self.sharded:
+            yield from ((piece, 1) for piece in mine.cut(most)) if mine is not None else ()
+            return
+        largest = -(-batch.rows // self.size)
+        count = -(-largest // min(most or largest, largest))
+        rows = mine.rows if mine is not None else 0
+        for number in range(count):
+            start, end = (rows * edge // count for edge in (number, number + 1))
+            if mine is not None and end > start:
+                yield mine.rows_between(start, end), 1
+            else:
+                yield batch.rows_between(0, 1), 0
 
     def seed(self, seed: int, step: int) -> int:
         """Return where this process's chance begins at a step."""
@@ -69,8 +90,14 @@ class World:
     ) -> tuple[torch.Tensor, int]:
         """Make the gradients those of the mean loss of a prediction; return loss and predictions of all processes.
 
-        Before, they are each process's own, of its summed loss through `unit`.
+        Before, they are each process's own, of its summed loss through `unit`; of a divided model they are the mean of
+        all processes' already.
         """
+        if self.sharded:
+            added, total = self.sums([float(loss), count])
+            mine = shares(weight.grad for weight in weights if weight.grad is not None)
+            torch._foreach_mul_(mine, unit * self.size / max(total, 1))
+            return loss.new_tensor(added), int(total)
         used = [weight.grad is not None for weight in weights]
         if self.size > 1:
             total, *users = self.sums([count, *map(float, used)])
@@ -96,15 +123,19 @@ ALONE = World()
 """One process."""
 
 
-def join() -> World:
-    """Meet the other processes that torchrun started with this one; alone where it started none."""
+def join(*, shard: bool = False) -> World:
+    """Meet the other processes that torchrun started with this one; alone where it started none.
+
+    Args:
+        shard: the model is to be divided over them.
+    """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         return ALONE
     if not distributed.is_initialized():
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         distributed.init_process_group(backend, timeout=_PATIENCE)
-    return World(rank=distributed.get_rank(), size=size)
+    return World(rank=distributed.get_rank(), size=size, sharded=shard)
 
 
 def _buckets(gradients: Sequence[torch.Tensor]) -> list[list[torch.Tensor]]:

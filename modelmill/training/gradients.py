@@ -10,6 +10,7 @@ from modelmill.errors import ModelmillError
 from modelmill.training import precision
 from modelmill.training.data import Batch
 from modelmill.training.distributed import World
+from modelmill.training.divided import whole
 from modelmill.training.objectives import Objective
 
 log = logging.getLogger(__name__)
@@ -55,6 +56,13 @@ class Gradients:
                 if not _out_of_memory(error):
                     raise
                 reason = str(error).splitlines()[0]
+            if self.world.sharded:
+                # The others wait for this one in the middle of a layer.
+                raise ModelmillError(
+                    f"{self.what}: the memory of process {self.world.rank} of {self.world.size} does not hold "
+                    f"{self.micro_rows or max(batch.rows for batch in batches)} rows ({reason}); set micro_rows, or "
+                    "recompute: true"
+                )
             # Only now nothing holds the activations any more.
             self.model.zero_grad(set_to_none=True)
             self._halve(batches, reason)
@@ -62,22 +70,24 @@ class Gradients:
     def clipped(self, most: float | None) -> torch.Tensor:
         """Cut the gradient to a length; return the length that it had."""
         weights = [weight for weight in self.model.parameters() if weight.grad is not None]
-        norm = torch.nn.utils.get_total_norm([weight.grad for weight in weights if weight.grad is not None])
+        norm = whole(torch.nn.utils.get_total_norm([weight.grad for weight in weights if weight.grad is not None]))
         if most is not None:
             torch.nn.utils.clip_grads_with_norm_(weights, most, norm, foreach=True)
         return norm
 
     def _added_up(self, batches: Sequence[Batch]) -> Total:
-        parts = [part for part in map(self.world.part, batches) if part is not None]
-        pieces = [piece for part in parts for piece in part.cut(self.micro_rows)]
-        loss, count, unit = torch.zeros((), device=self.device), 0, 0
-        for piece in pieces:
+        pieces = [piece for batch in batches for piece in self.world.pieces(batch, self.micro_rows)]
+        # Of a divided model gradients are added up on the way, and the unit must be the same for all.
+        unit = batches[0].tokens if self.world.sharded else 0
+        loss, count = torch.zeros((), device=self.device), 0
+        for piece, counts in pieces:
             with precision.autocast(self.device, self.precision):
                 scored = self.objective(self.model, piece.to(self.device))
             # How many predictions there are in all is known at the end; till then the first piece's are the unit.
             unit = unit or max(scored.count, 1)
-            self.scaler.scale(scored.loss / unit).backward()  # type: ignore[no-untyped-call]
-            loss, count = loss + scored.loss.detach(), count + scored.count
+            mine = scored.loss if counts else scored.loss * 0
+            self.scaler.scale(mine / unit).backward()  # type: ignore[no-untyped-call]
+            loss, count = loss + mine.detach(), count + scored.count * counts
         if len(pieces) > 1 or self.world.size > 1:
             weights = [weight for weight in self.model.parameters() if weight.requires_grad]
             loss, count = self.world.average(weights, unit, loss, count)

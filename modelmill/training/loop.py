@@ -12,7 +12,7 @@ import torch
 
 from modelmill.errors import ModelmillError
 from modelmill.step import Step
-from modelmill.training import checkpoint, lease, optimizer, precision, speed, spikes, utilisation, validation
+from modelmill.training import checkpoint, lease, optimizer, precision, sharded, speed, spikes, utilisation, validation
 from modelmill.training.average import Average
 from modelmill.training.data import Batch
 from modelmill.training.distributed import ALONE
@@ -69,6 +69,8 @@ class _Loop:
     lease: lease.Lease | None
     """Of the process that writes."""
     writer: Writer
+    model: torch.nn.Module = field(init=False)
+    """What computes: the job's, or a copy that is divided over the processes."""
     progress: Progress = field(init=False)
     objective: Objective = field(init=False)
     rates: Rates = field(init=False)
@@ -76,21 +78,28 @@ class _Loop:
     meter: Meter = field(default_factory=Meter, init=False)
     saved: float = field(default_factory=time.monotonic, init=False)
     """When the state was saved last."""
+    due: float = field(default=0.0, init=False)
+    """Whether it is to be saved now."""
     began: float = field(default_factory=time.monotonic, init=False)
     """When this process began, less the seconds that those before it took."""
 
     def resume_or_start(self) -> None:
         job, training = self.job, self.settings.training
-        job.model.to(job.device)
         if training.recompute:
             speed.recompute(job.model)
         self.objective = speed.compiled(job.objective, job.device) if training.compile else job.objective
         groups = optimizer.one_group(job.model) if job.plan is None else job.plan.groups
+        if job.world.sharded:
+            sharded.check(training, gradual=job.plan is not None and job.plan.thaw is not None)
+            self.model, self.objective = sharded.divide(job.model, self.objective, job.device)
+            groups = sharded.same_groups(groups, job.model, self.model)
+        else:
+            self.model = job.model.to(job.device)
         self.progress = Progress(
-            model=job.model,
+            model=self.model,
             device=job.device,
             optimizer=optimizer.make(groups, training),
-            average=None if training.ema is None else Average(job.model, training.ema),
+            average=None if training.ema is None else Average(self.model, training.ema),
         )
         self.rates = Rates.of(training, self.settings.steps)
         if not self._resumed():
@@ -107,7 +116,7 @@ class _Loop:
     def _chosen_precision(self) -> tuple[precision.Precision, dict[str, float]]:
         """Return the precision to train in, the same for all processes, and what it was chosen by."""
         wanted, world = self.settings.training.precision, self.job.world
-        if wanted != "auto" or world.writes:
+        if wanted != "auto" or world.writes or world.sharded:
             chosen, figures = precision.choose(wanted, self.job.device, self._rehearse)
         else:
             chosen, figures = "fp32", {}
@@ -131,7 +140,7 @@ class _Loop:
 
     def run(self) -> None:
         """Alternate steps and validation until all steps are done; every turn begins where a checkpoint may be."""
-        self.job.model.train()
+        self.model.train()
         self.meter = Meter()
         while True:
             state = self.state
@@ -147,7 +156,7 @@ class _Loop:
             if self._is_last():
                 self._check_finite()
                 return
-            if self._save_is_due():
+            if self.due:
                 self._save()
             self._learn()
 
@@ -167,7 +176,7 @@ class _Loop:
             figures["kept_step"] = int(shown["step"])
         figures |= {f"validation_{name}": value for name, value in shown.items() if name != "step"}
         figures |= self.meter.figures(self.job.device, state.precision, self.writer.seconds)
-        self.progress.put_kept()
+        self.progress.put_kept(self.job.model)
         return figures
 
     def _learn(self) -> None:
@@ -318,7 +327,9 @@ class _Loop:
         self.state.seconds = time.monotonic() - self.began
         limit = self.settings.training.max_seconds
         late = limit is not None and self.state.seconds >= limit and self.job.world.writes
-        stopping, ends = self.job.world.sums([self.step.stopping, late])
+        # Clocks differ, and what is divided is saved by all together: the first process decides.
+        due = self.job.world.writes and self._save_is_due()
+        stopping, ends, self.due = self.job.world.sums([self.step.stopping, late, due])
         if ends and not self._is_last():
             log.info("%s: ends after %.0f s of max_seconds (%g)", self.job.what, self.state.seconds, limit)
             self.state.ended = "max_seconds"
@@ -364,11 +375,13 @@ class _Loop:
 
     def _save(self) -> None:
         self._check_finite()
+        if self.lease is not None or self.job.world.sharded:
+            tensors = self.progress.tensors()
         if self.lease is None:
             return
         self.lease.check()
         number = int(self.state.best["step"]) if self.state.best is not None else 0
-        self.writer.save(self.state.step, asdict(self.state), self.progress.tensors(), best=number)
+        self.writer.save(self.state.step, asdict(self.state), tensors, best=number)
         self.saved = time.monotonic()
 
     def _ready(self) -> None:
@@ -377,7 +390,7 @@ class _Loop:
         self.began = time.monotonic() - self.state.seconds
         self.gradients = Gradients(
             what=job.what,
-            model=job.model,
+            model=self.model,
             objective=self.objective,
             device=job.device,
             precision=self.state.precision,
@@ -387,18 +400,20 @@ class _Loop:
         )
 
     def _floating_buffers(self, *, copied: bool = True) -> list[torch.Tensor]:
-        found = [buffer for buffer in self.job.model.buffers() if buffer.is_floating_point()]
+        found = [buffer for buffer in self.model.buffers() if buffer.is_floating_point()]
         return [buffer.clone() for buffer in found] if copied else found
 
     def _rehearse(self, in_precision: precision.Precision, number: int) -> None:
         """Do the work of a step and leave no trace of it: no weight changes, and chance goes on as if nothing was."""
         random = checkpoint.random_state()
-        buffers = {name: buffer.clone() for name, buffer in self.job.model.named_buffers()}
-        self.job.model.train()
-        self.gradients.precision, self.gradients.world = in_precision, ALONE
+        buffers = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
+        self.model.train()
+        self.gradients.precision = in_precision
+        if not self.job.world.sharded:
+            self.gradients.world = ALONE
         self.gradients.compute([self.job.batches.batch(number)])
         self.gradients.world = self.job.world
         self.progress.optimizer.zero_grad(set_to_none=True)
-        for name, buffer in self.job.model.named_buffers():
+        for name, buffer in self.model.named_buffers():
             buffer.copy_(buffers[name])
         checkpoint.set_random_state(random)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from modelmill.errors import ModelmillError
+from modelmill.training.divided import like, shares
 from modelmill.training.settings import SGD, Adadelta, Adafactor, Adam, RMSprop, Training
 
 # Of Adafactor: what stands for a matrix of squares.
@@ -44,10 +45,10 @@ def set_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
 def penalise(optimizer: torch.optim.Optimizer, l1: float, l2: float) -> None:
     """Add to the gradients those of l1 times the sum of sizes and of l2 times half the sum of squares."""
     for group in optimizer.param_groups:
-        weights = [weight for weight in group["params"] if weight.grad is not None]
-        if not group["decays"] or not weights:
+        learning = [weight for weight in group["params"] if weight.grad is not None]
+        if not group["decays"] or not learning:
             continue
-        gradients = [weight.grad for weight in weights]
+        weights, gradients = shares(learning), shares(weight.grad for weight in learning)
         with torch.no_grad():
             if l2:
                 torch._foreach_add_(gradients, weights, alpha=l2)
@@ -87,13 +88,17 @@ def load_state_tensors(optimizer: torch.optim.Optimizer, tensors: Mapping[str, T
     """Put back what `state_tensors` gave."""
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
-        number, kind = name.split(".")
-        state.setdefault(int(number), {})[kind] = tensor
+        place, kind = name.split(".")
+        state.setdefault(int(place), {})[kind] = tensor
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    for number, kinds in state.items():
+        own = weights[number]
+        state[number] = {kind: like(own, one) if one.shape == own.shape else one for kind, one in kinds.items()}
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    for weight, kinds in optimizer.state.items():
+    for weight, kept in optimizer.state.items():
         # Fused steps go through memory in one order: a tensor like a weight must lie as the weight does.
-        kinds.update(
-            {name: torch.empty_like(weight).copy_(one) for name, one in kinds.items() if one.shape == weight.shape}
+        kept.update(
+            {name: torch.empty_like(weight).copy_(one) for name, one in kept.items() if one.shape == weight.shape}
         )
 
 
@@ -126,7 +131,7 @@ def _made(parts: list[dict[str, Any]], settings: Training) -> torch.optim.Optimi
 def _shrink(optimizer: torch.optim.Optimizer, _args: Any, _kwargs: Any) -> None:
     """Take the weight decay of optimisers that would put it into the gradient."""
     for group in optimizer.param_groups:
-        weights = [weight for weight in group["params"] if weight.grad is not None]
+        weights = shares(weight for weight in group["params"] if weight.grad is not None)
         if group["shrink"] and weights:
             with torch.no_grad():
                 torch._foreach_mul_(weights, 1 - group["lr"] * group["shrink"])

@@ -7,6 +7,7 @@ import torch
 from modelmill.training import checkpoint, optimizer, precision
 from modelmill.training.average import Average
 from modelmill.training.checkpoint import Checkpoint, Tensors
+from modelmill.training.divided import whole
 from modelmill.training.state import State
 
 
@@ -29,8 +30,10 @@ class Progress:
         self.scaler = precision.scaler(self.device, state.precision)
 
     def tensors(self) -> dict[str, Tensors]:
-        """Return what is saved beside the state, by part; it is not a copy."""
-        return {
+        """Return what is saved beside the state, by part, whole; it is not a copy, and collective where the model is
+        divided.
+        """
+        parts = {
             "model": checkpoint.model_tensors(self.model),
             "optimizer": optimizer.state_tensors(self.optimizer),
             "random": checkpoint.random_state(),
@@ -38,6 +41,7 @@ class Progress:
             "scaler": {name: torch.tensor(value) for name, value in self.scaler.state_dict().items()},
             "best": self.best,
         }
+        return {part: {name: whole(tensor) for name, tensor in named.items()} for part, named in parts.items()}
 
     def take(self, found: Checkpoint) -> None:
         """Take up a checkpoint; of one that does not fit nothing is taken.
@@ -65,12 +69,16 @@ class Progress:
     def keep_as_best(self) -> None:
         """Copy the model's weights as the best so far."""
         tensors = checkpoint.model_tensors(self.model)
-        self.best = {name: tensor.to("cpu", copy=True) for name, tensor in tensors.items()}
+        self.best = {name: whole(tensor).to("cpu", copy=True) for name, tensor in tensors.items()}
 
-    def put_kept(self) -> None:
-        """Give the model the weights that were worth keeping: the best, else the average, else the last."""
+    def put_kept(self, model: torch.nn.Module) -> None:
+        """Give a model the weights that were worth keeping: the best, else the average, else the last."""
         if self.state.best is not None:
-            checkpoint.load_model_tensors(self.model, self.best)
-        elif self.average is not None:
-            self.average.put()
-        self.model.eval()
+            checkpoint.load_model_tensors(model, self.best)
+        else:
+            if self.average is not None:
+                self.average.put()
+            if model is not self.model:
+                last = checkpoint.model_tensors(self.model)
+                checkpoint.load_model_tensors(model, {name: whole(tensor) for name, tensor in last.items()})
+        model.eval()

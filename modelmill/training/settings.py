@@ -161,6 +161,11 @@ class Training(Section):
     """Keep no activations inside the layers but compute them again going backward (arXiv:1604.06174)."""
     micro_rows: int | None = Field(default=None, ge=1)
     """Rows computed at once, whose gradients add up to the batch's; left out, all, halved when memory runs out."""
+    processes: int | None = Field(default=None, ge=1, le=64)
+    """That train together on this machine, each on its part of every batch; left out, one for each GPU, or one."""
+    shard: bool = False
+    """Divide weights, gradients and the optimiser's state over the processes, for a model that one device does not hold
+    (fully sharded data parallel, arXiv:2304.11277)."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Of new weights, of the rows' order, and of dropout."""
     best: str | None = None
@@ -190,3 +195,7 @@ class Training(Section):
         if self.on_spike == "roll_back" and self.checkpoint_steps is None:
             raise ValueError("on_spike: roll_back goes back to a checkpoint of fixed steps; give checkpoint_steps")
         return self
+
+
+TOGETHER = {"processes", "shard"}
+"""Settings that change who computes and not what: a training goes on with others from the same checkpoint."""

@@ -1,13 +1,14 @@
 """What the validation rows say of a model, and which model is the better one."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 
 from modelmill.errors import UserError
 from modelmill.training import precision
 from modelmill.training.data import Batch
+from modelmill.training.distributed import World
 from modelmill.training.gradients import Gradients
 
 LOWER_IS_BETTER = frozenset({"loss", "mse"})
@@ -24,12 +25,11 @@ def score(
     """
     sums: defaultdict[str, float] = defaultdict(float)
     world, model = gradients.world, gradients.model
-    # Where there are fewer batches than processes, the others count one for nothing.
-    mine, counts = (batches[world.rank :: world.size], 1) if world.rank < len(batches) else (batches[:1], 0)
     model.eval()
     with torch.no_grad(), precision.autocast(gradients.device, gradients.precision):
-        for piece in (piece for batch in mine for piece in batch.cut(micro_rows)):
-            if stopping():
+        for piece, counts in _pieces(world, batches, micro_rows):
+            # What computes a divided model together cannot stop apart.
+            if stopping() and not world.sharded:
                 break
             scored = gradients.objective(model, piece.to(gradients.device))
             for name, value in {"loss": scored.loss, **scored.sums}.items():
@@ -41,6 +41,17 @@ def score(
     added = dict(zip(sums, world.sums(list(sums.values())), strict=True))
     count = added.pop("count")
     return {name: value / count for name, value in added.items()}
+
+
+def _pieces(world: World, batches: Sequence[Batch], micro_rows: int | None) -> Iterator[tuple[Batch, int]]:
+    """Yield what one process computes, and 0 for what it does not count."""
+    if world.sharded:
+        yield from (piece for batch in batches for piece in world.pieces(batch, micro_rows))
+        return
+    # Where there are fewer batches than processes, the others count one for nothing.
+    mine, counts = (batches[world.rank :: world.size], 1) if world.rank < len(batches) else (batches[:1], 0)
+    for batch in mine:
+        yield from ((piece, counts) for piece in batch.cut(micro_rows))
 
 
 def better(found: Mapping[str, float], best: Mapping[str, float] | None, figure: str) -> bool:
