@@ -54,7 +54,7 @@ def prepare(settings: PretrainSettings, dataset: Dataset, base: str) -> Learner:
 
 def _packed(settings: PretrainSettings, dataset: Dataset, split: str) -> Packed:
     special = dataset.meta["special"]
-    documents = Documents.of(dataset.table(split, ["input_ids"]))
+    documents = Documents.of(dataset.schema, dataset.batches(split, ["input_ids"]))
     marks = {"first": special["cls"], "end": special["sep"]}
     if settings.packing == "best-fit":
         return best_fit(documents, settings.max_tokens, **marks, pad=special["pad"])

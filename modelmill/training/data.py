@@ -205,13 +205,6 @@ class LabelledBatches:
         return Batch(tensors=tensors, rows=len(rows_B), tokens=int(length_B.sum()))
 
 
-def packed_rows(table: pa.Table) -> Array:
-    """Return the packed rows of a table as an array [N, T], without a copy where the table is one chunk."""
-    column = table["input_ids"].combine_chunks()
-    values: Array = column.flatten().to_numpy(zero_copy_only=False)
-    return values.reshape(len(column), column.type.list_size)
-
-
 def labelled_rows(table: pa.Table) -> tuple[list[Array], Array]:
     """Return the token rows of a table, each of its own length, and its labels [N]."""
     column = table["input_ids"].combine_chunks()

@@ -12,14 +12,15 @@ import torch
 
 from modelmill.errors import ModelmillError
 from modelmill.step import Step
-from modelmill.training import checkpoint, lease, optimizer, precision, sharded, speed, spikes, utilisation, validation
+from modelmill.training import lease, optimizer, sharded, speed, spikes, validation
 from modelmill.training.average import Average
 from modelmill.training.data import Batch
-from modelmill.training.distributed import ALONE
 from modelmill.training.figures import Meter, Window
 from modelmill.training.gradients import Gradients, Total
 from modelmill.training.objectives import Objective
+from modelmill.training.prefetch import Prefetched
 from modelmill.training.progress import Progress
+from modelmill.training.rehearsal import Rehearsal
 from modelmill.training.schedule import Rates
 from modelmill.training.state import Job, LoopSettings, State
 from modelmill.training.validation import LOWER_IS_BETTER
@@ -29,6 +30,8 @@ __all__ = ["LOWER_IS_BETTER", "Job", "LoopSettings", "train"]
 
 log = logging.getLogger(__name__)
 
+# Batches that are made ahead of the next step.
+_AHEAD = 1
 # Points that a curve of a figure over the steps has.
 _POINTS = 100
 
@@ -51,12 +54,19 @@ def train(step: Step, settings: LoopSettings, job: Job) -> dict[str, Any]:
         step.events.path, step.figures_to = None, None
     with lease.held(step, job.checkpoints.run_key, job.what) if job.world.writes else nullcontext() as held:
         job.world.wait()
-        loop = _Loop(step=step, settings=settings, job=job, lease=held, writer=writer)
+        batches = Prefetched(
+            batches=job.batches,
+            ahead=_AHEAD + settings.training.accumulate,
+            end=settings.batches or settings.steps * settings.training.accumulate,
+            pin=job.device.type == "cuda",
+        )
+        loop = _Loop(step=step, settings=settings, job=job, batches=batches, lease=held, writer=writer)
         try:
             loop.resume_or_start()
             loop.run()
             writer.wait()
         finally:
+            batches.close()
             writer.close()
         return loop.finish()
 
@@ -66,15 +76,20 @@ class _Loop:
     step: Step
     settings: LoopSettings
     job: Job
+    batches: Prefetched
     lease: lease.Lease | None
     """Of the process that writes."""
     writer: Writer
     model: torch.nn.Module = field(init=False)
     """What computes: the job's, or a copy that is divided over the processes."""
     progress: Progress = field(init=False)
+    counted: Objective = field(init=False)
+    """The objective whose work can be counted."""
     objective: Objective = field(init=False)
+    """The same, translated where that is wanted."""
     rates: Rates = field(init=False)
     gradients: Gradients = field(init=False)
+    rehearsal: Rehearsal = field(init=False)
     meter: Meter = field(default_factory=Meter, init=False)
     saved: float = field(default_factory=time.monotonic, init=False)
     """When the state was saved last."""
@@ -87,14 +102,14 @@ class _Loop:
         job, training = self.job, self.settings.training
         if training.recompute:
             speed.recompute(job.model)
-        self.objective = speed.compiled(job.objective, job.device) if training.compile else job.objective
         groups = optimizer.one_group(job.model) if job.plan is None else job.plan.groups
         if job.world.sharded:
             sharded.check(training, gradual=job.plan is not None and job.plan.thaw is not None)
-            self.model, self.objective = sharded.divide(job.model, self.objective, job.device)
+            self.model, self.counted = sharded.divide(job.model, job.objective, job.device)
             groups = sharded.same_groups(groups, job.model, self.model)
         else:
-            self.model = job.model.to(job.device)
+            self.model, self.counted = job.model.to(job.device), job.objective
+        self.objective = speed.compiled(self.counted, job.device) if training.compile else self.counted
         self.progress = Progress(
             model=self.model,
             device=job.device,
@@ -105,22 +120,13 @@ class _Loop:
         if not self._resumed():
             self.progress.begin(State(precision="fp32", micro_rows=training.micro_rows))
             self._ready()
-            chosen, figures = self._chosen_precision()
+            chosen, figures = self.rehearsal.chosen_precision(training.precision)
             self.progress.begin(State(precision=chosen, micro_rows=self.gradients.micro_rows))
             if figures:
                 self.step.figures(figures)
         self._ready()
         # No one saves before all have taken up the same checkpoint.
         job.world.wait()
-
-    def _chosen_precision(self) -> tuple[precision.Precision, dict[str, float]]:
-        """Return the precision to train in, the same for all processes, and what it was chosen by."""
-        wanted, world = self.settings.training.precision, self.job.world
-        if wanted != "auto" or world.writes or world.sharded:
-            chosen, figures = precision.choose(wanted, self.job.device, self._rehearse)
-        else:
-            chosen, figures = "fp32", {}
-        return ("bf16" if world.first(float(chosen == "bf16")) else chosen), figures
 
     def _resumed(self) -> bool:
         """Take up the newest checkpoint that fits; return whether there is one."""
@@ -214,21 +220,10 @@ class _Loop:
         """
         state = self.state
         if state.flops_per_token:
-            self.meter.flops_per_token = state.flops_per_token
-            return self.gradients.compute(batches)
-        if self.settings.training.compile:
-            # What was translated cannot be counted; the same work is done twice in this one step.
-            self.gradients.objective = self.job.objective
-            with utilisation.counter() as counter:
-                self._rehearse(state.precision, state.step)
-            self.gradients.objective = self.objective
-            tokens = self.job.batches.batch(state.step).tokens
             total = self.gradients.compute(batches)
         else:
-            with utilisation.counter() as counter:
-                total = self.gradients.compute(batches)
-            tokens = total.tokens
-        state.flops_per_token = self.meter.flops_per_token = counter.get_total_flops() / tokens
+            total, state.flops_per_token = self.rehearsal.counted(batches, state.step, self.counted)
+        self.meter.flops_per_token = state.flops_per_token
         return total
 
     def _batches(self) -> list[Batch]:
@@ -236,7 +231,7 @@ class _Loop:
         accumulate, end = self.settings.training.accumulate, self.settings.batches
         first = self.state.step * accumulate
         last = first + accumulate if end is None else min(first + accumulate, end)
-        return [self.job.batches.batch(number + self.state.passed) for number in range(first, last)]
+        return [self.batches.batch(number + self.state.passed) for number in range(first, last)]
 
     def _fault(self, total: Total) -> str:
         """Return what is wrong with a step's gradients, after they were cut; '' for nothing, or unread."""
@@ -398,22 +393,8 @@ class _Loop:
             micro_rows=self.state.micro_rows,
             world=job.world,
         )
+        self.rehearsal = Rehearsal(gradients=self.gradients, optimizer=self.progress.optimizer, batches=self.batches)
 
     def _floating_buffers(self, *, copied: bool = True) -> list[torch.Tensor]:
         found = [buffer for buffer in self.model.buffers() if buffer.is_floating_point()]
         return [buffer.clone() for buffer in found] if copied else found
-
-    def _rehearse(self, in_precision: precision.Precision, number: int) -> None:
-        """Do the work of a step and leave no trace of it: no weight changes, and chance goes on as if nothing was."""
-        random = checkpoint.random_state()
-        buffers = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
-        self.model.train()
-        self.gradients.precision = in_precision
-        if not self.job.world.sharded:
-            self.gradients.world = ALONE
-        self.gradients.compute([self.job.batches.batch(number)])
-        self.gradients.world = self.job.world
-        self.progress.optimizer.zero_grad(set_to_none=True)
-        for name, buffer in self.model.named_buffers():
-            buffer.copy_(buffers[name])
-        checkpoint.set_random_state(random)

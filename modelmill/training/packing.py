@@ -2,7 +2,7 @@
 
 # S tokens of all documents, D documents, P pieces of documents, N rows, T tokens of a row
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from modelmill.training.room import Growing, room
+
 Array = npt.NDArray[Any]
+
+# Tokens that are moved at a time: what is large lies in files, and is never whole in memory.
+_BLOCK_TOKENS = 1 << 22
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,31 +26,36 @@ class Documents:
     length_D: Array
 
     @classmethod
-    def of(cls, table: pa.Table) -> "Documents":
-        """Return the documents of a table's column `input_ids`."""
-        column = table["input_ids"]
-        kind = np.dtype(column.type.value_type.to_pandas_dtype())
-        # Chunk by chunk: the offsets of one array of all would end at 2^31 tokens.
-        ids = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in column.chunks]
-        length = [chunk.value_lengths().to_numpy(zero_copy_only=False) for chunk in column.chunks]
-        return cls(
-            ids_S=np.concatenate([np.empty(0, dtype=kind), *ids]),
-            length_D=np.concatenate([np.empty(0, dtype=np.int64), *length]).astype(np.int64),
-        )
+    def of(cls, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> "Documents":
+        """Return the documents of the column `input_ids`, read batch by batch."""
+        kind = np.dtype(schema.field("input_ids").type.value_type.to_pandas_dtype())
+        ids, lengths = Growing(kind), Growing(np.dtype(np.int64))
+        for batch in batches:
+            column = batch["input_ids"]
+            ids.add(column.flatten().to_numpy(zero_copy_only=False))
+            lengths.add(column.value_lengths().to_numpy(zero_copy_only=False))
+        return cls(ids_S=ids.whole(), length_D=lengths.whole())
 
     def surrounded(self, first: int | None, end: int) -> "Documents":
         """Return the documents with a token before each, if any is given, and one after each."""
         before = int(first is not None)
         length_D = self.length_D + 1 + before
         end_D = np.cumsum(length_D)
-        ids_S = np.empty(int(length_D.sum()), dtype=self.ids_S.dtype)
-        inside_S = np.ones(len(ids_S), dtype=bool)
-        inside_S[end_D - 1] = False
-        ids_S[end_D - 1] = end
-        if first is not None:
-            inside_S[end_D - length_D] = False
-            ids_S[end_D - length_D] = first
-        ids_S[inside_S] = self.ids_S
+        ids_S = room((int(length_D.sum()),), self.ids_S.dtype)
+        for start, stop in _blocks(length_D):
+            begins = end_D[start] - length_D[start]
+            block_S = ids_S[begins : end_D[stop - 1]]
+            ends_D = end_D[start:stop] - begins
+            inside_S = np.ones(len(block_S), dtype=bool)
+            inside_S[ends_D - 1] = False
+            block_S[ends_D - 1] = end
+            if first is not None:
+                heads_D = ends_D - length_D[start:stop]
+                inside_S[heads_D] = False
+                block_S[heads_D] = first
+            # Each document before the block is longer by its marks.
+            source = begins - start * (1 + before)
+            block_S[inside_S] = self.ids_S[source : source + int(inside_S.sum())]
         return Documents(ids_S=ids_S, length_D=length_D)
 
 
@@ -89,7 +99,9 @@ def concatenate(documents: Documents, max_tokens: int, *, first: int, end: int, 
     count = len(stream.ids_S) // body
     rows_NT = stream.ids_S[: count * body].reshape(count, body)
     if by_row:
-        rows_NT = np.concatenate([np.full((count, 1), first, dtype=rows_NT.dtype), rows_NT], axis=1)
+        headed_NT = room((count, max_tokens), rows_NT.dtype)
+        headed_NT[:, 0], headed_NT[:, 1:] = first, rows_NT
+        rows_NT = headed_NT
     # Only its end in the next row cuts no document.
     start_D = np.cumsum(stream.length_D) - stream.length_D
     cut = (start_D % body + stream.length_D - 1 > body).sum()
@@ -119,10 +131,13 @@ def best_fit(documents: Documents, max_tokens: int, *, first: int, end: int, pad
     used_N = np.bincount(row_P, weights=length_P, minlength=rows).astype(np.int64)
     # Where each piece begins within its row: what came before it, less what came before the row.
     within_P = end_P - length_P - np.repeat(np.cumsum(used_N) - used_N, pieces_N)
-    rows_NT = np.full((rows, max_tokens), pad, dtype=framed.ids_S.dtype)
-    inside_S = np.arange(int(length_P.sum())) - np.repeat(end_P - length_P, length_P)
-    places_S = np.repeat(row_P * max_tokens + within_P, length_P) + inside_S
-    rows_NT.ravel()[places_S] = framed.ids_S[np.repeat(start_P, length_P) + inside_S]
+    rows_NT = room((rows, max_tokens), framed.ids_S.dtype)
+    rows_NT[:] = pad
+    for start, stop in _blocks(length_P):
+        length = length_P[start:stop]
+        inside_S = np.arange(int(length.sum())) - np.repeat(np.cumsum(length) - length, length)
+        places_S = np.repeat(row_P[start:stop] * max_tokens + within_P[start:stop], length) + inside_S
+        rows_NT.reshape(-1)[places_S] = framed.ids_S[np.repeat(start_P[start:stop], length) + inside_S]
     figures = _figures(documents, rows_NT, cut=int((count_D > 1).sum()), unused=0)
     utilisation = round(int(length_P.sum()) / max(rows_NT.size, 1), 6)
     return Packed(rows_NT=rows_NT, figures={**figures, "utilisation": utilisation}, piece_P=length_P, pieces_N=pieces_N)
@@ -159,6 +174,17 @@ def _rows_of(length_P: Array, most: int) -> Array:
             _open(by_space, space - each * length, taken[:-1])
             _open(by_space, space - last * length, taken[-1:])
     return row_P
+
+
+def _blocks(length_D: Array) -> Iterator[tuple[int, int]]:
+    """Yield where blocks of neighbours begin and end, of about as many tokens each, or of one."""
+    end_D = np.cumsum(length_D)
+    start = 0
+    while start < len(length_D):
+        before = int(end_D[start] - length_D[start])
+        stop = max(start + 1, int(np.searchsorted(end_D, before + _BLOCK_TOKENS, side="right")))
+        yield start, stop
+        start = stop
 
 
 def _open(by_space: dict[int, list[Array]], space: int, rows: Array) -> None:

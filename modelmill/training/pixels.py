@@ -2,7 +2,6 @@
 
 # N pictures, B batch, H rows, W columns, C channels, L labels
 
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,24 +17,16 @@ from modelmill.training.augment import flipped, mixed, moved
 from modelmill.training.augment_settings import Augment
 from modelmill.training.data import Batch
 from modelmill.training.objectives import Objective, Scored
+from modelmill.training.room import room
 
 Pixels = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
-# More pixels than this, in bytes, are read from a file as they are needed, and not held in memory.
-_IN_MEMORY = 2 << 30
 
 
 def pixel_array(batches: Iterable[pa.RecordBatch], rows: int, shape: tuple[int, int, int]) -> Pixels:
-    """Return the pixels of the column `pixels` as one array [N, H, W, C]: in memory, or, if large, mapped from a file
-    that goes when the array does.
-    """
+    """Return the pixels of the column `pixels` as one array [N, H, W, C]."""
     size = int(np.prod(shape))
-    made: Pixels
-    if rows * size <= _IN_MEMORY:
-        made = np.empty((rows, *shape), dtype=np.uint8)
-    else:
-        with tempfile.TemporaryFile() as file:
-            made = np.memmap(file, dtype=np.uint8, mode="w+", shape=(rows, *shape))
+    made: Pixels = room((rows, *shape), np.uint8)
     done = 0
     for batch in batches:
         column = batch["pixels"]

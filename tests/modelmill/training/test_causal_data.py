@@ -10,10 +10,14 @@ from modelmill.training.packing import Documents, Packed, best_fit, concatenate
 PAD, FIRST, END = 0, 1, 2
 
 
+def read(table: pa.Table) -> Documents:
+    return Documents.of(table.schema, table.to_batches())
+
+
 def documents(count: int) -> Documents:
     """Each holds its own number, so that it can be recognised."""
     lists = [[10 + number] * (number % 5) for number in range(count)]
-    return Documents.of(pa.table({"input_ids": pa.array(lists, pa.list_(pa.uint8()))}))
+    return read(pa.table({"input_ids": pa.array(lists, pa.list_(pa.uint8()))}))
 
 
 def fitted(count: int) -> Packed:
@@ -76,6 +80,6 @@ def test_the_same_documents_stored_in_other_chunks_give_the_same_batches() -> No
     lists = np.split(whole.ids_S, np.cumsum(whole.length_D)[:-1])
     kind = pa.list_(pa.uint8())
     chunks = [pa.array(lists[start : start + 7], kind) for start in range(0, 30, 7)]
-    again = Documents.of(pa.table({"input_ids": pa.chunked_array(chunks)}))
+    again = read(pa.table({"input_ids": pa.chunked_array(chunks)}))
     other = best_fit(again, 8, first=FIRST, end=END, pad=PAD)
     assert all(same(batches(fitted(30)).batch(step), batches(other).batch(step)) for step in range(5))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelmill.training.data import Batch, LabelledBatches, Masking, PackedBatches, labelled_rows, packed_rows
+from modelmill.training.data import Batch, LabelledBatches, Masking, PackedBatches, labelled_rows
 
 MASK, SPECIAL = 4, (0, 1, 2, 3, 4)
 MASKING = Masking(rate=0.15, mask=MASK, special=SPECIAL, vocabulary=50)
@@ -139,15 +139,9 @@ def test_rows_of_like_length_go_together_so_that_little_is_padding() -> None:
 
 
 def test_tables_become_rows() -> None:
-    fixed = pa.chunked_array(
-        [pa.array([[1, 2], [3, 4]], pa.list_(pa.uint16(), 2)), pa.array([[5, 6]], pa.list_(pa.uint16(), 2))]
-    )
-    assert packed_rows(pa.table({"input_ids": fixed})).tolist() == [[1, 2], [3, 4], [5, 6]]
     ragged = pa.chunked_array([pa.array([[1], [2, 3]], pa.list_(pa.uint16())), pa.array([[4]], pa.list_(pa.uint16()))])
     table = pa.table({"input_ids": ragged, "label": [1, 0, 1]})
     for part, expected in ((table, [[1], [2, 3], [4]]), (table.slice(1), [[2, 3], [4]])):
         ids, labels_N = labelled_rows(part)
         assert [row.tolist() for row in ids] == expected
         assert labels_N.tolist() == part["label"].to_pylist()
-    assert packed_rows(pa.table({"input_ids": fixed}).slice(1, 2)).tolist() == [[3, 4], [5, 6]]
-    assert packed_rows(pa.table({"input_ids": fixed}).slice(0, 0)).shape == (0, 2)

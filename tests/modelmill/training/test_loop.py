@@ -17,6 +17,7 @@ from modelmill.training.data import Batch
 from modelmill.training.device import prepare
 from modelmill.training.loop import _Loop, train
 from modelmill.training.objectives import Scored
+from modelmill.training.prefetch import Prefetched
 from modelmill.training.writer import Writer
 from tests import samples
 from tests.modelmill.training.bench import (
@@ -200,11 +201,13 @@ def test_measuring_the_precision_leaves_no_trace(bench: Bench) -> None:
     step, job = bench.step(), bench.job()
     with lease.held(step, job.checkpoints.run_key, job.what) as held:
         writer = Writer(checkpoints=job.checkpoints, newest=2, every=None)
-        loop = _Loop(step=step, settings=SETTINGS, job=job, lease=held, writer=writer)
+        batches = Prefetched(batches=job.batches, ahead=0, end=0, pin=False)
+        loop = _Loop(step=step, settings=SETTINGS, job=job, batches=batches, lease=held, writer=writer)
         loop.resume_or_start()
     before = {name: tensor.clone() for name, tensor in model_tensors(loop.job.model).items()}
     chance = random_state()["cpu"]
-    loop._rehearse("fp32", 0)
+    loop.rehearsal.run("fp32", 0)
+    batches.close()
     assert equal(model_tensors(loop.job.model), before)
     assert torch.equal(random_state()["cpu"], chance)
     assert all(weight.grad is None for weight in loop.job.model.parameters())

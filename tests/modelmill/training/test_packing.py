@@ -7,14 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modelmill.training import packing, room
 from modelmill.training.packing import Documents, Packed, best_fit, concatenate
 
 PAD, FIRST, END = 0, 1, 2
 DOCUMENTS = st.lists(st.lists(st.integers(3, 99), max_size=40), max_size=30)
 
 
+def read(table: pa.Table) -> Documents:
+    return Documents.of(table.schema, table.to_batches())
+
+
 def documents(lists: list[list[int]]) -> Documents:
-    return Documents.of(pa.table({"input_ids": pa.array(lists, pa.list_(pa.uint8()))}))
+    return read(pa.table({"input_ids": pa.array(lists, pa.list_(pa.uint8()))}))
 
 
 def fitted(lists: list[list[int]], max_tokens: int) -> Packed:
@@ -132,6 +137,27 @@ def test_documents_of_usual_lengths_leave_a_hundredth_of_the_positions_empty() -
 def test_documents_of_a_sliced_and_chunked_column_are_those_that_it_shows() -> None:
     kind = pa.list_(pa.uint16())
     table = pa.table({"input_ids": pa.chunked_array([pa.array([[1], [2, 3], []], kind), pa.array([[4]], kind)])})
-    made = Documents.of(table.slice(1))
+    made = read(table.slice(1))
     assert (made.ids_S.tolist(), made.length_D.tolist()) == ([2, 3, 4], [2, 0, 1])
-    assert Documents.of(table.slice(0, 0)).ids_S.dtype == np.uint16
+    assert read(table.slice(0, 0)).ids_S.dtype == np.uint16
+
+
+@given(lists=DOCUMENTS, max_tokens=st.integers(3, 20), in_memory=st.sampled_from([0, 200]), block=st.integers(1, 50))
+def test_rows_are_the_same_in_files_and_in_blocks(
+    lists: list[list[int]], max_tokens: int, in_memory: int, block: int
+) -> None:
+    def made() -> list[Packed]:
+        return [
+            fitted(lists, max_tokens),
+            concatenate(documents(lists), max_tokens, first=FIRST, end=END),
+            concatenate(documents(lists), max_tokens, first=FIRST, end=END, heads="document"),
+        ]
+
+    whole = made()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(room, "IN_MEMORY", in_memory)
+        patch.setattr(packing, "_BLOCK_TOKENS", block)
+        parted = made()
+    for one, other in zip(whole, parted, strict=True):
+        assert np.array_equal(one.rows_NT, other.rows_NT)
+        assert one.figures == other.figures

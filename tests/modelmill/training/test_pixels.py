@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from modelmill.training import pixels
+from modelmill.training import room
 from modelmill.training.augment_settings import Augment
 from modelmill.training.data import Batch
 from modelmill.training.pixels import PixelBatches, picture_classification, pixel_array
@@ -131,7 +131,7 @@ def test_labels_are_not_smoothed_where_nothing_is_learned() -> None:
 
 @pytest.mark.parametrize("in_memory", [1 << 30, 0])
 def test_pixels_are_one_array_in_memory_or_from_a_file(monkeypatch: pytest.MonkeyPatch, in_memory: int) -> None:
-    monkeypatch.setattr(pixels, "_IN_MEMORY", in_memory)
+    monkeypatch.setattr(room, "IN_MEMORY", in_memory)
     values: Any = np.random.default_rng(0).integers(0, 256, (10, 2, 2, 3), dtype=np.uint8)
     table = pa.table({"pixels": pa.array([one.tobytes() for one in values], pa.binary(12))})
     # A batch may begin inside the memory of its table.
