@@ -12,7 +12,7 @@ import torch
 
 from modelmill.errors import ModelmillError
 from modelmill.step import Step
-from modelmill.training import lease, optimizer, sharded, speed, spikes, validation
+from modelmill.training import lease, optimizer, sharded, speed, spikes, tensorboard, validation
 from modelmill.training.average import Average
 from modelmill.training.data import Batch
 from modelmill.training.figures import Meter, Window
@@ -62,8 +62,9 @@ def train(step: Step, settings: LoopSettings, job: Job) -> dict[str, Any]:
         )
         loop = _Loop(step=step, settings=settings, job=job, batches=batches, lease=held, writer=writer)
         try:
-            loop.resume_or_start()
-            loop.run()
+            with tensorboard.drawn(step) if job.world.writes else nullcontext():
+                loop.resume_or_start()
+                loop.run()
             writer.wait()
         finally:
             batches.close()
