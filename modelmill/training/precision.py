@@ -71,7 +71,7 @@ def choose(
 
 
 def product_speedup(device: torch.device) -> float:
-    """Return how many times as fast a product of matrices is in bf16: a glance, since a batch may take minutes in it."""
+    """Return how many times as fast a product of matrices is in bf16: a glance, as a batch may take minutes."""
     fastest = {}
     for kind in (torch.float32, torch.bfloat16):
         a = torch.ones(_PRODUCT, _PRODUCT, dtype=kind, device=device)

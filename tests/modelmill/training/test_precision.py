@@ -76,7 +76,8 @@ def test_bf16_is_taken_only_where_it_runs_and_is_worth_it(
 
 def test_where_a_product_is_slower_in_bf16_no_batch_is_computed_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(precision, "bf16_runs", lambda _device: True)
-    monkeypatch.setattr(precision, "_timed", lambda _device, _work, times=iter([1, 2, 3, 5, 4, 6]): next(times))
+    seconds = iter([1, 2, 3, 5, 4, 6])
+    monkeypatch.setattr(precision, "_timed", lambda _device, _work: next(seconds))
     assert precision.choose("auto", CPU, refuse) == ("fp32", {"bf16_speedup": 0.25})
 
 
