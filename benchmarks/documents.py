@@ -26,7 +26,7 @@ def documents(seed: int = 0) -> Iterator[str]:
             words, wanted = words[wanted:], chance.randint(*_WORDS)
 
 
-def corpus(folder: Path, tokenizer: dict[str, Any]) -> str:
+def corpus(folder: Path, tokenizer: dict[str, Any], task: str = "masked-lm") -> str:
     """Return the address of the documents' tokens in the folder's store; the texts lie in `documents.jsonl` too."""
     from benchmarks.measure import step_in
     from components.ingest.run import run as ingest
@@ -39,10 +39,10 @@ def corpus(folder: Path, tokenizer: dict[str, Any]) -> str:
     path.write_text("".join(json.dumps({"text": text}) + "\n" for text in documents()))
     source = {"uri": str(path), "format": "jsonl"}
     told = IngestSettings.model_validate(
-        {"task": "masked-lm", "corpus": [source], "split": {"train": 0.95, "validation": 0.05, "test": 0.0}}
+        {"task": task, "corpus": [source], "split": {"train": 0.95, "validation": 0.05, "test": 0.0}}
     )
     found = ingest(step_in(folder, "ingest"), told, pin(told.uris)).corpus
-    settings = PreprocessSettings.model_validate({"task": "masked-lm", "tokenizer": tokenizer})
+    settings = PreprocessSettings.model_validate({"task": task, "tokenizer": tokenizer})
     return preprocess(step_in(folder, "preprocess"), settings, found, "", "").corpus
 
 
