@@ -56,7 +56,7 @@ class Recipe(Section):
     preprocess: Preprocess = Preprocess()
     """Text to tokens."""
     pretrain: Pretrain | None = None
-    """Training on unlabelled texts or pictures; left out, fine-tuning starts from `finetune.base`, or from random weights."""
+    """Training without labels; left out, fine-tuning starts from `finetune.base`, or from random weights."""
     finetune: Finetune = Finetune()
     """Training on the labelled rows."""
     evaluate: Evaluate = Evaluate()

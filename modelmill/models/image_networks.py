@@ -2,6 +2,7 @@
 
 # B batch, C channels, H rows, W columns
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,6 +19,15 @@ HEADS = ("head.", "fc.", "classifier.2.", "heads.")
 """How the names of the last layer's weights begin."""
 _LAST = ("head", "fc", "classifier.2", "heads")
 """Names of the last layer."""
+_LAYERS = {
+    "lenet": r"conv[12]|fc[12]",
+    "convnet": r"block[12]",
+    "resnet18": r"layer\d\.\d+",
+    "resnet50": r"layer\d\.\d+",
+    "convnext_tiny": r"features\.[1-7]",
+    "vit": r"encoder\.layers\.\w+",
+}
+"""How the layers of each family are called: of a ResNet its blocks, of a ConvNeXt its stages and what is between."""
 _Make = Callable[[ImageNetwork, PixelShape, int, float], nn.Module]
 
 
@@ -34,6 +44,12 @@ def without_head(network: nn.Module) -> None:
     """Let a network end in what its last layer reads: features [B, width]."""
     names = {name for name, _ in network.named_modules()}
     network.set_submodule(next(name for name in _LAST if name in names), nn.Identity())
+
+
+def layers_of(network: nn.Module, family: str) -> list[str]:
+    """Return the names of a network's layers from the first to the last, its last dense layer left out."""
+    names = [name for name, _ in network.named_modules()]
+    return [name for name in names if re.fullmatch(_LAYERS[family], name)]
 
 
 def _lenet(_network: ImageNetwork, pixels: PixelShape, classes: int, dropout: float) -> nn.Module:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torchvision import models
 
 
-class VisionTransformer(models.VisionTransformer):
+class VisionTransformer(models.VisionTransformer):  # type: ignore[misc]  # torchvision has no types
     """torchvision's network, with its weights by its names; `class` pooling computes the same as it does."""
 
     def __init__(self, *, pool: Literal["class", "mean"] = "class", **sizes: Any) -> None:

@@ -90,7 +90,7 @@ def view(pixels_BHWC: Pixels, views: Views, chance: np.random.Generator) -> Pixe
     middle_B = seen_BHWC.mean(axis=(1, 2, 3), keepdims=True)
     seen_BHWC = np.clip(middle_B + (seen_BHWC - middle_B) * factors(views.contrast), 0, 255)
     if channels == 3:
-        gray_BHW1 = (seen_BHWC * np.float32(_LUMA)).sum(axis=3, keepdims=True)
+        gray_BHW1 = (seen_BHWC * np.array(_LUMA, dtype=np.float32)).sum(axis=3, keepdims=True)
         share_B = factors(views.saturation) * (chance.random((batch, 1, 1, 1)) >= views.gray)
         seen_BHWC = np.clip(gray_BHW1 + (seen_BHWC - gray_BHW1) * share_B.astype(np.float32), 0, 255)
     made: Pixels = np.rint(seen_BHWC).astype(np.uint8)

@@ -1,7 +1,7 @@
-"""Masked autoencoding (He et al. 2022, arXiv:2111.06377): of a picture few patches are seen, the others are filled in.
+"""Masked autoencoding (He et al. 2022, arXiv:2111.06377): few patches of a picture are seen, the others filled in.
 
-The encoder is the vision transformer that is fine-tuned afterwards, and computes the seen patches alone; a small decoder
-fills in the others and is thrown away.
+The encoder is the vision transformer that is fine-tuned afterwards, and computes the seen patches alone; a small
+decoder fills in the others and is thrown away.
 """
 
 # B batch, T patches, K of them seen, M of them hidden, D width, P numbers of a patch, H rows, W columns, C channels
