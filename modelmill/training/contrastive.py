@@ -103,7 +103,9 @@ def _cropped(pixels_BHWC: Pixels, views: Views, chance: np.random.Generator) -> 
     area_B = chance.uniform(views.area, 1, batch)
     ratio_B = np.exp(chance.uniform(-np.log(_LONGEST), np.log(_LONGEST), batch) / 2)
     root_B = np.sqrt(area_B)
-    size_B2 = np.minimum(np.stack([root_B * ratio_B, root_B / ratio_B], axis=1), 1)
+    # No side is longer than the picture's: of large parts the shape is less free.
+    ratio_B = np.clip(ratio_B, root_B, 1 / root_B)
+    size_B2 = np.stack([root_B * ratio_B, root_B / ratio_B], axis=1)
     middle_B2 = (2 * chance.random((batch, 2)) - 1) * (1 - size_B2)
     mirror_B = np.where((chance.random(batch) < 0.5) & views.flip, -1.0, 1.0)
     turn_B23 = np.zeros((batch, 2, 3), dtype=np.float32)
