@@ -139,7 +139,7 @@ def test_imagenet_is_read_as_it_is_shipped(tmp_path: Path, listed: str, packed_u
         ({"LOC_val_solution.csv": "name,label\n"}, "not with ImageId,PredictionString"),
         (
             {"LOC_val_solution.csv": "ImageId,PredictionString\na,\n"},
-            r"LOC_val_solution\.csv:2: 2 values, and a picture",
+            r"LOC_val_solution\.csv:2: 2 values, and",
         ),
     ],
 )
