@@ -91,7 +91,8 @@ def pixels_of(data: bytes) -> bytes:
 
 def train_tar(path: Path) -> dict[bytes, str]:
     """Write a tar of a tar for each synset, as ILSVRC2012_img_train.tar is; return each picture's synset."""
-    inner, truth = {}, {}
+    inner: dict[str, bytes] = {}
+    truth: dict[bytes, str] = {}
     for number, synset in enumerate(SYNSETS[:2]):
         made = {f"{synset}_{seed}.JPEG": jpeg(100 * number + seed) for seed in range(12)}
         truth |= {pixels_of(data): synset for data in made.values()}
