@@ -11,7 +11,7 @@ from components.evaluate.settings import Evaluate, unfit_for
 from components.finetune.settings import Finetune
 from components.ingest.settings import FOR_TABLES, NOT_FOR_TABLES, Ingest
 from components.preprocess.settings import Preprocess
-from components.pretrain.settings import Pretrain
+from components.pretrain.settings import PICTURE_OBJECTIVES, Pretrain
 from components.register.settings import Register
 from modelmill.digest import digest
 from modelmill.errors import UserError
@@ -29,12 +29,14 @@ FOR_TEXTS = {
         }
     ),
     "preprocess": frozenset({"max_tokens", "tokenizer"}),
+    "pretrain": frozenset[str](),
     "finetune": frozenset[str](),
 }  # fmt: skip
 """The keys of each section that mean nothing for pictures."""
 FOR_PICTURES = {
     "ingest": frozenset({"images"}),
     "preprocess": frozenset({"images"}),
+    "pretrain": frozenset({"decoder", "normalise_patches", "augment", "views", "temperature", "projection"}),
     "finetune": frozenset({"augment"}),
 }
 """The keys of each section that mean nothing for anything but pictures."""
@@ -54,7 +56,7 @@ class Recipe(Section):
     preprocess: Preprocess = Preprocess()
     """Text to tokens."""
     pretrain: Pretrain | None = None
-    """Training on unlabelled text; left out, fine-tuning starts from `finetune.base`, or from random weights."""
+    """Training without labels; left out, fine-tuning starts from `finetune.base`, or from random weights."""
     finetune: Finetune = Finetune()
     """Training on the labelled rows."""
     evaluate: Evaluate = Evaluate()
@@ -72,7 +74,7 @@ class Recipe(Section):
         self._check_task()
         if self.pretrain is not None and not self.ingest.corpus:
             raise ValueError(
-                "pretrain: there is no ingest.corpus to train on; name one ({labelled: train}: the training rows' text)"
+                "pretrain: there is no ingest.corpus to train on; name one ({labelled: train}: the training rows' own)"
             )
         if self.preprocess.packing == "best-fit" and (self.pretrain is None or self.pretrain.objective != "causal-lm"):
             raise ValueError("preprocess.packing: best-fit is for pretrain.objective: causal-lm; leave it out")
@@ -102,7 +104,7 @@ class Recipe(Section):
         if not self.is_language_model:
             if self.evaluate.prompts:
                 raise ValueError(f"evaluate.prompts: are for language models, and the task is {self.task}")
-            if objective == "causal-lm":
+            if objective == "causal-lm" and self.task != "image-classification":
                 raise ValueError(f"pretrain.objective: {self.task} is learned on top of an encoder; use masked-lm")
             return
         if objective != self.task:
@@ -137,20 +139,27 @@ class Recipe(Section):
     def _check_pictures(self) -> None:
         """What is for texts alone is refused for pictures, and what is for pictures alone for all others."""
         is_pictures = self.task == "image-classification"
-        sections = {"ingest": self.ingest, "preprocess": self.preprocess, "finetune": self.finetune}
+        sections = {
+            "ingest": self.ingest,
+            "preprocess": self.preprocess,
+            "pretrain": self.pretrain,
+            "finetune": self.finetune,
+        }
         wrong = FOR_TEXTS if is_pictures else FOR_PICTURES
-        said = "texts" if is_pictures else "pictures"
+        said, these = ("texts", "pictures") if is_pictures else ("pictures", "texts")
         for name, section in sections.items():
-            for key in sorted(_set(section) & wrong[name]):
+            for key in sorted(_set(section) & wrong[name]) if section is not None else ():
                 raise ValueError(f"{name}.{key}: is for {said}, and the task is {self.task}; leave it out")
+        if self.pretrain is not None and (self.pretrain.objective in PICTURE_OBJECTIVES) != is_pictures:
+            known = ", ".join(PICTURE_OBJECTIVES) if is_pictures else "masked-lm or causal-lm"
+            objective = self.pretrain.objective
+            raise ValueError(f"pretrain.objective: {objective} does not learn from {these}; use {known}")
         if not is_pictures:
             if isinstance(self.finetune.model, ImageNetwork):
                 raise ValueError(
                     f"finetune.model: {self.finetune.model.family} looks at pictures, and the task is {self.task}"
                 )
             return
-        if self.pretrain is not None:
-            raise ValueError(f"pretrain: learns from texts, and the task is {self.task}; leave it out")
         if "tfidf" in self.evaluate.must_beat:
             raise ValueError(
                 "evaluate.must_beat: tfidf counts the words of texts, and these are pictures; leave it out"

@@ -12,7 +12,9 @@ from modelmill.errors import ModelmillError, UserError
 from modelmill.models import image
 from modelmill.models.architecture import ImageNetwork
 from modelmill.models.image_config import ImageConfig
+from modelmill.models.image_networks import layers_of
 from modelmill.pictures.shape import PixelShape
+from modelmill.training import lora, strategy
 from modelmill.training.augment_settings import Augment
 from modelmill.training.pixels import PixelBatches, picture_classification, pixel_array
 
@@ -40,11 +42,22 @@ def prepare(settings: FinetuneSettings, dataset: Dataset, start: Start) -> Learn
         best="accuracy",
         save=_saver(model),
         meta={"labels": list(labels)},
+        plan=_plan(settings, model, batches.steps_per_epoch),
     )
+
+
+def _plan(settings: FinetuneSettings, model: image.ImageModel, batches: int) -> strategy.Plan | None:
+    if settings.plain:
+        return None
+    epoch = -(-batches // settings.accumulate)
+    layers = [f"network.{name}" for name in layers_of(model.network, model.config.network.family)]
+    thaw_steps = epoch if settings.gradual else None
+    return strategy.plan(model, settings.strategy, settings.layer_decay, thaw_steps, layers)
 
 
 def _saver(model: image.ImageModel) -> Callable[[Path], None]:
     def save(folder: Path) -> None:
+        lora.merge(model)
         image.save(model, folder)
 
     return save

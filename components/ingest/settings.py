@@ -56,7 +56,7 @@ def format_of(name: str) -> Format | None:
         lowered = lowered.removesuffix(ending)
     if re.search(r"idx[13]-ubyte$", lowered):
         return "idx"
-    if re.search(r"(data|test)_batch(_\d+)?\.bin$", lowered):
+    if re.search(r"(data|test)_batch(_\d+)?\.bin$|cifar-10-binary\.(tar|tgz)$", lowered):
         return "cifar"
     return next((kind for ending, kind in _FORMATS.items() if lowered.endswith(ending)), None)
 

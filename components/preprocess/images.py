@@ -49,7 +49,7 @@ def run(step: Step, settings: PreprocessSettings, inputs: Inputs) -> PreprocessO
         total = sum(map(source.rows, source.splits))
         raise UserError(f"{source.address}: 0 of {total} pictures in the train split; raise ingest.split.train")
     work = _Work(step=step, settings=settings, inputs=asdict(inputs), shape=_shape(step, settings, source, inputs.base))
-    corpus, made_corpus = work.write(inputs.corpus, "pixels") if inputs.corpus else ("", "")
+    corpus, made_corpus = work.write(inputs.corpus, "corpus-pixels") if inputs.corpus else ("", "")
     labelled, made_labelled = work.write(inputs.labelled, "labelled-pixels") if inputs.labelled else ("", "")
     summary: dict[str, Any] = {"size": work.shape.size, "channels": work.shape.channels, **work.rows}
     for name, values in work.statistics.items():
@@ -150,7 +150,7 @@ class _Work:
         # Filled in place: what the training pictures come to is known only at the end.
         self.statistics = self.statistics or channels.statistics()
         meta |= self.statistics
-        self.rows["corpus_rows" if kind == "pixels" else "labelled_rows"] = total
+        self.rows["corpus_rows" if kind == "corpus-pixels" else "labelled_rows"] = total
         dataset = writer.commit()
         made = {
             "inputs": self.inputs,

@@ -1,10 +1,11 @@
-"""A language model and what it learns from, by objective: the loop, the checkpoints and the store are the same."""
+"""A model and what it learns from without labels, and the language models among them, by objective."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from transformers import PreTrainedModel
+import torch
 
 from components.pretrain.settings import PretrainSettings
 from modelmill.dataset import Dataset
@@ -26,11 +27,15 @@ _VALIDATION_BATCHES = 64
 class Learner:
     """A model, what it learns from, and what is known of that before learning."""
 
-    model: PreTrainedModel
+    model: torch.nn.Module
     objective: Objective
     batches: Batches
     validation: Sequence[Batch]
     figures: Mapping[str, Any]
+    save: Callable[[Path], None]
+    """Writes the model, with all that stands before its weights, into a folder."""
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    """What `modelmill.json` says of it beside task and lineage."""
 
 
 def prepare(settings: PretrainSettings, dataset: Dataset, base: str) -> Learner:
@@ -50,6 +55,14 @@ def prepare(settings: PretrainSettings, dataset: Dataset, base: str) -> Learner:
     shares = {name: train[name] for name in ("utilisation", "cut_share", "unused")}
     figures = {"max_tokens": settings.max_tokens, "packing": settings.packing, "rows": train["rows"], **shares}
     return _OBJECTIVES[settings.objective](settings, dataset, base, packed, figures)
+
+
+def _saver(model: Any, dataset: Dataset) -> Callable[[Path], None]:
+    def save(folder: Path) -> None:
+        text.save(model, folder)
+        dataset.fetch_attachments(folder, "tokenizer/")
+
+    return save
 
 
 def _packed(settings: PretrainSettings, dataset: Dataset, split: str) -> Packed:
@@ -72,12 +85,12 @@ def _masked_lm(
         config = text.new_config(settings.model, vocabulary, settings.max_tokens, special["pad"])
         model = text.masked_lm(config)
     else:
-        folder = base_folder(_pin(settings, base))
+        folder = base_folder(pin(settings, base))
         text.load_config(folder, vocabulary, settings.max_tokens)
         model = text.masked_lm(folder)
     text.family(model).set_dropout(model, settings.dropout)
     masking = Masking(
-        rate=settings.mask_rate,
+        rate=settings.hidden_share,
         mask=special["mask"],
         special=tuple(sorted(special.values())),
         vocabulary=vocabulary,
@@ -92,6 +105,8 @@ def _masked_lm(
         batches=made["train"],
         validation=made["validation"].fixed(_VALIDATION_BATCHES),
         figures=figures,
+        save=_saver(model, dataset),
+        meta={"max_tokens": settings.max_tokens},
     )
 
 
@@ -103,7 +118,7 @@ def _causal_lm(
         assert isinstance(settings.model, Decoder)
         model = causal.language_model(causal.new_config(settings.model, vocabulary, settings.max_tokens, special))
     else:
-        folder = base_folder(_pin(settings, base))
+        folder = base_folder(pin(settings, base))
         causal.load_config(folder, vocabulary, settings.max_tokens)
         model = causal.language_model(folder)
     causal.set_dropout(model, settings.dropout)
@@ -117,10 +132,17 @@ def _causal_lm(
         batches=made["train"],
         validation=made["validation"].fixed(_VALIDATION_BATCHES),
         figures=figures,
+        save=_saver(model, dataset),
+        meta={"max_tokens": settings.max_tokens},
     )
 
 
-def _pin(settings: PretrainSettings, base: str) -> str:
+def pin(settings: PretrainSettings, base: str) -> str:
+    """Return the pin of a base model that the settings speak of.
+
+    Raises:
+        ModelmillError: the step was given none.
+    """
     if not base:
         raise ModelmillError(f"pretrain: base is {settings.base!r}, and the step was given no pin of it")
     return base

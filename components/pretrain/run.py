@@ -1,16 +1,19 @@
-"""Learn the language of a corpus, from a base model's weights or from random ones."""
+"""Learn from a corpus without labels, by what it holds, from a base model's weights or from random ones."""
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
-from components.pretrain.learner import prepare as prepare_learner
+from components.pretrain import learner as language
+from components.pretrain import pictures
+from components.pretrain.learner import Learner
 from components.pretrain.settings import PretrainSettings
-from modelmill.dataset import open_dataset
+from modelmill.dataset import Dataset, open_dataset
 from modelmill.digest import digest
 from modelmill.errors import ModelmillError
-from modelmill.models import text
 from modelmill.models.folder import save_model
+from modelmill.settings import LanguageTask
 from modelmill.step import Step
 from modelmill.training.checkpoint import Checkpoints
 from modelmill.training.device import prepare
@@ -22,6 +25,12 @@ from modelmill.version import code_digest
 # Looks at the validation rows during the training.
 _VALIDATIONS = 4
 
+_LEARNERS: Mapping[str, Callable[[PretrainSettings, Dataset, str], Learner]] = {
+    "corpus-tokens": language.prepare,
+    "corpus-pixels": pictures.prepare,
+}
+"""By what a dataset holds."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainOutputs:
@@ -32,7 +41,7 @@ class PretrainOutputs:
 
 
 def run(step: Step, settings: PretrainSettings, corpus: str, base: str) -> PretrainOutputs:
-    """Train on the tokens of a corpus at an address; `base` is the pin of the base model, '' without one.
+    """Train on the rows of a corpus at an address; `base` is the pin of the base model, '' without one.
 
     Raises:
         Interrupted: the step was asked to stop; the same call goes on.
@@ -40,11 +49,12 @@ def run(step: Step, settings: PretrainSettings, corpus: str, base: str) -> Pretr
         ModelmillError: a dataset or the base model is not what it was, or training diverged.
     """
     dataset = open_dataset(step.store, corpus)
-    if dataset.meta["kind"] != "corpus-tokens":
-        raise ModelmillError(f"{corpus}: holds {dataset.meta['kind']}, and pretraining reads corpus-tokens")
+    kind = dataset.meta["kind"]
+    if kind not in _LEARNERS:
+        raise ModelmillError(f"{corpus}: holds {kind}, and pretraining reads {' or '.join(_LEARNERS)}")
     device = prepare(settings.seed)
     world = join(shard=settings.shard)
-    learner = prepare_learner(settings, dataset, base)
+    learner = _LEARNERS[kind](settings, dataset, base)
     inputs = {"corpus": corpus, "base": base}
     told = settings.model_dump(exclude=TOGETHER)
     key = digest({"stage": "pretrain", "settings": told, "inputs": inputs, "code": code_digest()})
@@ -59,14 +69,13 @@ def run(step: Step, settings: PretrainSettings, corpus: str, base: str) -> Pretr
         world=world,
     )
     figures = {**learner.figures, **train(step, _loop(settings), job)}
-    if "validation_loss" in figures:
+    if settings.objective in get_args(LanguageTask) and "validation_loss" in figures:
         figures["validation_perplexity"] = math.exp(figures["validation_loss"])
     if not world.writes:
         return PretrainOutputs(model="", summary=figures)
     folder = step.scratch / "model"
-    text.save(learner.model, folder)
-    dataset.fetch_attachments(folder, "tokenizer/")
-    meta = {"task": settings.objective, "max_tokens": settings.max_tokens, "lineage": inputs}
+    learner.save(folder)
+    meta = {"task": settings.objective, **learner.meta, "lineage": inputs}
     return PretrainOutputs(model=save_model(step.store, folder, meta), summary=figures)
 
 

@@ -4,38 +4,90 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from modelmill.models.architecture import Architecture, Decoder, LanguageShape
+from modelmill.models.architecture import Architecture, Decoder, ImageNetwork, PretrainShape
+from modelmill.training.augment_settings import Augment
+from modelmill.training.pretext_settings import PictureDecoder, Views
 from modelmill.training.settings import Training
 
 
 class Pretrain(Training):
-    """The recipe's section `pretrain`: learning from text without labels."""
+    """The recipe's section `pretrain`: learning from texts or pictures without labels."""
 
-    objective: Literal["masked-lm", "causal-lm"] = "masked-lm"
-    """What is learned: `masked-lm` guesses hidden tokens from those around them, `causal-lm` the next token from those
-    before it."""
+    objective: Literal["masked-lm", "causal-lm", "masked-autoencoder", "simclr"] = "masked-lm"
+    """What is learned. Of texts: `masked-lm` guesses hidden tokens from those around them, `causal-lm` the next token
+    from those before it. Of pictures: `masked-autoencoder` fills in hidden patches (arXiv:2111.06377), `simclr` finds
+    the other view of the same picture among the views of a process's part of a batch (arXiv:2002.05709)."""
     base: str | None = None
     """URI of a model's folder to go on from."""
-    model: LanguageShape | None = None
+    model: PretrainShape | None = None
     """The shape of a model that starts from random weights; instead of a base."""
     steps: int = Field(default=1000, ge=1)
     """Updates of the weights."""
-    # BERT, section 3.1 (arXiv:1810.04805).
-    mask_rate: float = Field(default=0.15, gt=0, lt=1)
-    """Share of the tokens that are to be guessed in `masked-lm`."""
+    mask_rate: float | None = Field(default=None, gt=0, lt=1)
+    """Share of the tokens that are to be guessed in `masked-lm`, of the patches that are to be filled in by a
+    `masked-autoencoder`; left out, 0.15 (BERT, section 3.1, arXiv:1810.04805) and 0.75 (arXiv:2111.06377, section
+    4.1)."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of each dense map's outputs that is set to 0 while learning; a corpus read about once needs none."""
+    decoder: PictureDecoder = PictureDecoder()
+    """What fills in the patches of a `masked-autoencoder`."""
+    normalise_patches: bool = True
+    """Whether a `masked-autoencoder` guesses the numbers of each patch with mean 0 and deviation 1."""
+    augment: Augment = Augment()
+    """How pictures are moved and mirrored at random for a `masked-autoencoder`."""
+    views: Views = Views()
+    """How `simclr` makes two views of a picture."""
+    # SimCLR, appendix B.9 (arXiv:2002.05709), for CIFAR-10.
+    temperature: float = Field(default=0.5, gt=0, le=10)
+    """By which `simclr` divides how alike two views are, from -1 to 1: a low one minds the most alike others."""
+    # SimCLR, section 4.2: from 32 to 2048 made no difference.
+    projection: int = Field(default=128, ge=2, le=8192)
+    """Width of the vectors that `simclr` compares; what makes them is thrown away afterwards."""
 
     @model_validator(mode="after")
     def _one_start(self) -> Self:
         if (self.base is None) == (self.model is None):
             said = "neither is there" if self.base is None else "both are there"
             raise ValueError(f"give either base (weights to go on from) or model (a new one's shape); {said}")
-        wanted = {"masked-lm": Architecture, "causal-lm": Decoder}[self.objective]
+        wanted, families = _FAMILIES[self.objective]
         if self.model is not None and not isinstance(self.model, wanted):
-            families = {"masked-lm": "bert or modernbert", "causal-lm": "gpt2 or llama"}[self.objective]
             raise ValueError(f"model.family: {self.model.family} cannot learn {self.objective}; use {families}")
         return self
+
+    @model_validator(mode="after")
+    def _learns_from_what_is_said(self) -> Self:
+        if self.objective == "masked-autoencoder" and self.model is not None and self.model.family != "vit":
+            raise ValueError(f"model.family: {self.model.family} cannot leave patches out; use vit, or simclr")
+        if self.augment.mixup or self.augment.cutmix:
+            raise ValueError("augment: mixup and cutmix mix labels, and there are none; leave them out")
+        if self.objective == "simclr":
+            if self.batch_rows < 2:
+                raise ValueError(
+                    f"batch_rows: {self.batch_rows}, and simclr compares the pictures of a batch with each other: at "
+                    "least 2, better 128 or more"
+                )
+            if self.micro_rows is not None and self.micro_rows < self.batch_rows:
+                raise ValueError(
+                    f"micro_rows: {self.micro_rows} of {self.batch_rows} rows at once, and simclr compares all of a "
+                    "batch with each other; lower batch_rows instead"
+                )
+        return self
+
+    @property
+    def hidden_share(self) -> float:
+        """Share of tokens or patches that are hidden."""
+        return self.mask_rate or (0.75 if self.objective == "masked-autoencoder" else 0.15)
+
+
+PICTURE_OBJECTIVES = ("masked-autoencoder", "simclr")
+"""What is learned from pictures."""
+_FAMILIES = {
+    "masked-lm": (Architecture, "bert or modernbert"),
+    "causal-lm": (Decoder, "gpt2 or llama"),
+    "masked-autoencoder": (ImageNetwork, "vit"),
+    "simclr": (ImageNetwork, "resnet18"),
+}
+"""The shapes that can learn each objective."""
 
 
 class PretrainSettings(Pretrain):

@@ -73,11 +73,15 @@ class ImageNetwork(Section):
     """Attention heads of a `vit`; left out, 3."""
     patch: int | None = Field(default=None, ge=1)
     """Side of a patch of a `vit`, in pixels; left out, 4."""
+    pool: Literal["class", "mean"] | None = None
+    """What the last layer of a `vit` reads: a token of its own (`class`, as if left out) or the patches' `mean`, which
+    needs fewer labels after masked autoencoding (arXiv:2111.06377, appendix A.1)."""
 
     @model_validator(mode="after")
     def _fits_the_family(self) -> Self:
-        known = {"vit": {"layers", "width", "heads", "patch"}, "convnet": {"width"}}.get(self.family, set())
-        for name in ("layers", "width", "heads", "patch"):
+        of_vit = {"layers", "width", "heads", "patch", "pool"}
+        known = {"vit": of_vit, "convnet": {"width"}}.get(self.family, set())
+        for name in ("layers", "width", "heads", "patch", "pool"):
             if getattr(self, name) is not None and name not in known:
                 raise ValueError(f"{name} is not for {self.family}, whose shape is fixed; leave it out")
         if self.family == "vit" and (self.width or 192) % (self.heads or 3):
@@ -125,3 +129,16 @@ Shape = Annotated[
     Discriminator(_family),
 ]
 """Any of the shapes, told apart by `family`."""
+
+
+def _pretrained_family(value: Any) -> str:
+    return "image" if _family(value) == "image" else _language_family(value)
+
+
+PretrainShape = Annotated[
+    Annotated[Architecture, Tag("encoder")]
+    | Annotated[Decoder, Tag("decoder")]
+    | Annotated[ImageNetwork, Tag("image")],
+    Discriminator(_pretrained_family),
+]
+"""The shapes of what learns without labels, told apart by `family`."""

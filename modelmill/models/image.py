@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from modelmill.errors import UserError
 from modelmill.models.image_config import ImageConfig, read_config
-from modelmill.models.image_networks import HEADS, Normalised, build
+from modelmill.models.image_networks import HEADS, Normalised, build, without_head
 from modelmill.pictures.shape import PixelShape
 
 WEIGHTS_FILE = "model.safetensors"
@@ -18,10 +18,13 @@ _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 
 
 class ImageModel(Normalised):
-    """A classifier of pixels [B, H, W, C] that knows its configuration."""
+    """A classifier of pixels [B, H, W, C] that knows its configuration; without labels, what makes features of them."""
 
     def __init__(self, config: ImageConfig) -> None:
-        network = build(config.network, config.pixels, len(config.labels), config.dropout)
+        # Without labels it ends in features; a last layer without outputs could not be made to be taken off.
+        network = build(config.network, config.pixels, len(config.labels) or 1, config.dropout)
+        if not config.labels:
+            without_head(network)
         super().__init__(network, config.mean, config.deviation)
         self.config = config
         # Measured on two cores with a small ConvNet in bf16: 2,216 pictures a second and not 860.

@@ -2,6 +2,7 @@
 
 # B batch, C channels, H rows, W columns
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,6 +17,17 @@ SMALL_SIDE = 64
 """Pictures up to this side, in pixels, get a first layer that keeps more of them."""
 HEADS = ("head.", "fc.", "classifier.2.", "heads.")
 """How the names of the last layer's weights begin."""
+_LAST = ("head", "fc", "classifier.2", "heads")
+"""Names of the last layer."""
+_LAYERS = {
+    "lenet": r"conv[12]|fc[12]",
+    "convnet": r"block[12]",
+    "resnet18": r"layer\d\.\d+",
+    "resnet50": r"layer\d\.\d+",
+    "convnext_tiny": r"features\.[1-7]",
+    "vit": r"encoder\.layers\.\w+",
+}
+"""How the layers of each family are called: of a ResNet its blocks, of a ConvNeXt its stages and what is between."""
 _Make = Callable[[ImageNetwork, PixelShape, int, float], nn.Module]
 
 
@@ -26,6 +38,18 @@ def build(network: ImageNetwork, pixels: PixelShape, classes: int, dropout: floa
         UserError: the pictures are too small for it, or no whole number of patches.
     """
     return _FAMILIES[network.family](network, pixels, classes, dropout)
+
+
+def without_head(network: nn.Module) -> None:
+    """Let a network end in what its last layer reads: features [B, width]."""
+    names = {name for name, _ in network.named_modules()}
+    network.set_submodule(next(name for name in _LAST if name in names), nn.Identity())
+
+
+def layers_of(network: nn.Module, family: str) -> list[str]:
+    """Return the names of a network's layers from the first to the last, its last dense layer left out."""
+    names = [name for name, _ in network.named_modules()]
+    return [name for name in names if re.fullmatch(_LAYERS[family], name)]
 
 
 def _lenet(_network: ImageNetwork, pixels: PixelShape, classes: int, dropout: float) -> nn.Module:
@@ -119,15 +143,16 @@ def _convnext(_network: ImageNetwork, pixels: PixelShape, classes: int, _dropout
 
 def _vit(network: ImageNetwork, pixels: PixelShape, classes: int, dropout: float) -> nn.Module:
     """Dosovitskiy et al. 2021 (arXiv:2010.11929), by its sizes."""
-    from torchvision import models
+    from modelmill.models.vit import VisionTransformer
 
     patch, width = network.patch or 4, network.width or 192
     if pixels.size % patch:
         raise UserError(
-            f"finetune.model.patch: {patch} does not divide {pixels.size}, the side of the pictures in pixels; take "
+            f"model.patch: {patch} does not divide {pixels.size}, the side of the pictures in pixels; take "
             "one that does, or another preprocess.images.size"
         )
-    net: Any = models.VisionTransformer(
+    net = VisionTransformer(
+        pool=network.pool or "class",
         image_size=pixels.size,
         patch_size=patch,
         num_layers=network.layers or 6,
@@ -145,8 +170,7 @@ def _vit(network: ImageNetwork, pixels: PixelShape, classes: int, dropout: float
         net.conv_proj = projection
     # torchvision begins with zeros, with which the first step teaches nothing but the last layer.
     nn.init.trunc_normal_(net.heads.head.weight, std=0.02)
-    made: nn.Module = net
-    return made
+    return net
 
 
 def _too_small(family: str, pixels: PixelShape, least: int) -> UserError:
@@ -180,9 +204,13 @@ class Normalised(nn.Module):
         self.register_buffer("scale", (1 / (255 * deviation_C)).float().view(-1, 1, 1), persistent=False)
         self.register_buffer("shift", (-mean_C / deviation_C).float().view(-1, 1, 1), persistent=False)
 
-    def forward(self, pixels_BHWC: torch.Tensor) -> torch.Tensor:
-        """Return logits [B, classes] of pixels, 0 to 255."""
+    def normalised(self, pixels_BHWC: torch.Tensor) -> torch.Tensor:
+        """Return bytes of pixels as numbers of mean 0 and deviation 1 [B, C, H, W]."""
         # The view is in the order that convolutions are fastest in ("channels last"), and stays so.
         pixels_BCHW = pixels_BHWC.permute(0, 3, 1, 2).float()
-        logits: torch.Tensor = self.network(pixels_BCHW.mul_(self.scale).add_(self.shift))
+        return pixels_BCHW.mul_(self.scale).add_(self.shift)
+
+    def forward(self, pixels_BHWC: torch.Tensor) -> torch.Tensor:
+        """Return logits [B, classes] of pixels, 0 to 255."""
+        logits: torch.Tensor = self.network(self.normalised(pixels_BHWC))
         return logits

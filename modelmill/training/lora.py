@@ -38,7 +38,8 @@ class LowRank(torch.nn.Module):
 
 def put_in(model: torch.nn.Module, chosen: Callable[[str], bool], rank: int, alpha: float, dropout: float) -> list[str]:
     """Put a thin pair beside each dense layer whose name is chosen; return their names."""
-    dense = {name: module for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
+    # Of torch's attention the last dense layer is of a class of its own, and never called: its weights alone are read.
+    dense = {name: module for name, module in model.named_modules() if type(module) is torch.nn.Linear}
     names = [name for name in dense if chosen(name)]
     for name in names:
         model.set_submodule(name, LowRank(dense[name], rank, alpha, dropout))

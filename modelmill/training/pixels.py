@@ -39,6 +39,38 @@ def pixel_array(batches: Iterable[pa.RecordBatch], rows: int, shape: tuple[int, 
 
 
 @dataclass(kw_only=True)
+class RowOrder:
+    """Which rows a step reads: every row once an epoch, in an order that the seed decides."""
+
+    rows: int
+    batch_rows: int
+    seed: int
+    _epoch: tuple[int, npt.NDArray[np.int64]] | None = field(default=None, init=False, repr=False)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """How many batches hold every row once."""
+        return -(-self.rows // self.batch_rows)
+
+    def of(self, step: int) -> npt.NDArray[np.int64]:
+        """Return the rows of a step, counted from 0."""
+        epoch, place = divmod(step, self.steps_per_epoch)
+        if self._epoch is None or self._epoch[0] != epoch:
+            self._epoch = (epoch, np.random.default_rng([self.seed, 0, epoch]).permutation(self.rows))
+        # Sorted, a mapped file is read forward.
+        return np.sort(self._epoch[1][slice(*self.edges(place))])
+
+    def edges(self, place: int) -> tuple[int, int]:
+        """Return where the batch of a place in the epoch begins and ends.
+
+        Batches differ by a row at most: a last one of a few rows would have a mean and a deviation of its own, and
+        batch normalisation with it.
+        """
+        first, last = (self.rows * edge // self.steps_per_epoch for edge in (place, place + 1))
+        return first, last
+
+
+@dataclass(kw_only=True)
 class PixelBatches:
     """Pictures with a class each: every row once an epoch, in an order and with changes that seed and step decide."""
 
@@ -48,24 +80,19 @@ class PixelBatches:
     seed: int
     augment: Augment | None
     """None leaves the pictures as they are; their order is drawn all the same."""
-    _epoch: tuple[int, npt.NDArray[np.int64]] | None = field(default=None, init=False, repr=False)
+    order: RowOrder = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.order = RowOrder(rows=len(self.labels_N), batch_rows=self.batch_rows, seed=self.seed)
 
     @property
     def steps_per_epoch(self) -> int:
         """How many batches hold every row once."""
-        return -(-len(self.labels_N) // self.batch_rows)
+        return self.order.steps_per_epoch
 
     def batch(self, step: int) -> Batch:
         """Return the batch of a step, counted from 0."""
-        epoch, place = divmod(step, self.steps_per_epoch)
-        if self._epoch is None or self._epoch[0] != epoch:
-            self._epoch = (epoch, np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.labels_N)))
-        # Batches differ by a row at most: a last one of a few rows would have a mean and a deviation of its own, and
-        # batch normalisation with it.
-        first, last = (len(self.labels_N) * edge // self.steps_per_epoch for edge in (place, place + 1))
-        # Sorted, a mapped file is read forward.
-        rows_B = np.sort(self._epoch[1][first:last])
-        return self._changed(rows_B, np.random.default_rng([self.seed, 1, step]))
+        return self._changed(self.order.of(step), np.random.default_rng([self.seed, 1, step]))
 
     def fixed(self) -> list[Batch]:
         """Return every row once, in the rows' own order, unchanged."""

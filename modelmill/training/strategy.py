@@ -21,8 +21,16 @@ class Plan:
     """Lets those weights learn that do at a step, counted from 0; None where they are the same at all steps."""
 
 
-def plan(model: torch.nn.Module, strategy: Strategy, layer_decay: float = 1.0, thaw_steps: int | None = None) -> Plan:
+def plan(
+    model: torch.nn.Module,
+    strategy: Strategy,
+    layer_decay: float = 1.0,
+    thaw_steps: int | None = None,
+    layers: Sequence[str] | None = None,
+) -> Plan:
     """Freeze what does not learn, and return how the rest does.
+
+    `layers` are the layers' names from the first to the last; left out, those of the longest list of layers.
 
     The depth of a weight is 0 before the layers, then its layer's number counted from 1, and one more behind them.
     Each step down learns at `layer_decay` times the rate above it, and, if `thaw_steps` is given, begins so many steps
@@ -31,9 +39,10 @@ def plan(model: torch.nn.Module, strategy: Strategy, layer_decay: float = 1.0, t
     Raises:
         UserError: the model has not what the strategy speaks of.
     """
+    layers = _stack(model) if layers is None else layers
     if isinstance(strategy, LoRA):
-        _put_lora_in(model, strategy)
-    depths = _depths(model)
+        _put_lora_in(model, strategy, layers)
+    depths = _depths(model, layers)
     top = max(depths.values())
     learns = _learning(depths, strategy)
     weights = dict(model.named_parameters())
@@ -82,12 +91,15 @@ def _learning(depths: dict[str, int], strategy: Strategy) -> set[str]:
     return set(depths) if strategy.name == "full" else {name for name, depth in depths.items() if depth == top}
 
 
-def _put_lora_in(model: torch.nn.Module, strategy: LoRA) -> None:
-    stack, _ = _stack(model)
+def _put_lora_in(model: torch.nn.Module, strategy: LoRA, layers: Sequence[str]) -> None:
+    stack = layers[0].rpartition(".")[0]
 
     def chosen(name: str) -> bool:
-        inside = name.removeprefix(f"{stack}.")
-        return inside != name and any(fnmatchcase(inside, pattern) for pattern in strategy.targets)
+        number = _layer(name, layers)
+        if number is None:
+            return False
+        inside = f"{number}{name.removeprefix(layers[number])}"
+        return any(fnmatchcase(inside, pattern) for pattern in strategy.targets)
 
     if not lora.put_in(model, chosen, strategy.rank, strategy.alpha, strategy.dropout):
         raise UserError(
@@ -96,22 +108,23 @@ def _put_lora_in(model: torch.nn.Module, strategy: LoRA) -> None:
         )
 
 
-def _depths(model: torch.nn.Module) -> dict[str, int]:
-    stack, count = _stack(model)
+def _depths(model: torch.nn.Module, layers: Sequence[str]) -> dict[str, int]:
     depths: dict[str, int] = {}
     before = True
     for name, _ in model.named_parameters():
-        inside = name.removeprefix(f"{stack}.")
-        if inside != name:
-            before = False
-            depths[name] = 1 + int(inside.partition(".")[0])
-        else:
-            depths[name] = 0 if before else count + 1
+        number = _layer(name, layers)
+        before = before and number is None
+        depths[name] = 1 + number if number is not None else 0 if before else len(layers) + 1
     return depths
 
 
-def _stack(model: torch.nn.Module) -> tuple[str, int]:
-    """Return the name of the longest list of layers, and its length.
+def _layer(name: str, layers: Sequence[str]) -> int | None:
+    """Return the number of the layer that a name is in, counted from 0."""
+    return next((number for number, layer in enumerate(layers) if name.startswith(f"{layer}.")), None)
+
+
+def _stack(model: torch.nn.Module) -> list[str]:
+    """Return the names of the layers of the longest list of layers.
 
     Raises:
         UserError: there is none.
@@ -120,4 +133,4 @@ def _stack(model: torch.nn.Module) -> tuple[str, int]:
     if not stacks:
         raise UserError("finetune.strategy: this model has no stack of layers; write strategy: full")
     name = max(stacks, key=lambda each: stacks[each])
-    return name, stacks[name]
+    return [f"{name}.{number}" for number in range(stacks[name])]

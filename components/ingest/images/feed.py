@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from components.ingest.images.cifar import names_beside, read_cifar, refuse_pickle
+from components.ingest.images.cifar import names_beside, read_cifar, refuse_pickle, refuse_pickled_members
 from components.ingest.images.examine import Examined, examine
 from components.ingest.images.files import read_files
 from components.ingest.images.idx import idx_pairs, read_idx
+from components.ingest.images.imagenet import Truth, is_truth, truth_of
 from components.ingest.images.parquet import read_image_parquet
 from components.ingest.images.pictures import Pictures
 from components.ingest.images.pixel_csv import read_pixel_csv
@@ -119,11 +120,12 @@ def _named(order: PictureOrder, examined: Examined, good: list[int], unlabelled:
 
 def _handed(step: Step, listed: Listed) -> Iterator[Handed]:
     source, files = listed.source, _data_files(listed.source, listed.files)
+    truth = truth_of(listed.files) if listed.labelled else Truth()
     kinds = {file.name: _format(source, file) for file in files}
     pictures = [file for file in files if kinds[file.name] == "image"]
     total = sum(file.bytes for file in pictures)
     seen = 0
-    for batch in read_files(pictures) if pictures else ():
+    for batch in truth.named(read_files(pictures)) if pictures else ():
         # A folder of pictures is one table, its files are the rows.
         seen += len(batch.numbers) + len(batch.bad)
         yield _given(source.uri, batch, total * seen // len(pictures))
@@ -133,7 +135,7 @@ def _handed(step: Step, listed: Listed) -> Iterator[Handed]:
         done += file.bytes
     for file in files:
         if kinds[file.name] not in ("image", "idx"):
-            yield from _file(step, listed, file, kinds[file.name], done)
+            yield from _file(step, listed, file, kinds[file.name], done, truth)
             done += file.bytes
 
 
@@ -157,13 +159,13 @@ def _idx(step: Step, listed: Listed, file: SourceFile, labels: SourceFile | None
         raw.finish()
 
 
-def _file(step: Step, listed: Listed, file: SourceFile, kind: str, done: int) -> Iterator[Handed]:
+def _file(step: Step, listed: Listed, file: SourceFile, kind: str, done: int, truth: Truth) -> Iterator[Handed]:
     columns = listed.source.columns
     with open_raw(file) as raw:
         opened = _opened(step, listed, file, raw)
         readers: dict[str, Callable[[], Iterator[Pictures]]] = {
             "zip": lambda: read_zip(opened),
-            "tar": lambda: read_tar(opened),
+            "tar": lambda: refuse_pickled_members(opened, truth.named(read_tar(opened))),
             "webdataset": lambda: read_webdataset(opened, columns.label),
             "cifar": lambda: read_cifar(opened, names_beside(listed.files, file)),
             "csv": lambda: read_pixel_csv(opened, listed.source.pixels),
@@ -178,7 +180,10 @@ def _opened(step: Step, listed: Listed, file: SourceFile, raw: Any) -> Opened:
 
 
 def _data_files(source: Source, files: Sequence[SourceFile]) -> Sequence[SourceFile]:
-    """Return the files that hold pictures: of CIFAR-10 not the names of the labels, nor the page on it."""
+    """Return the files that hold pictures: of CIFAR-10 not the names of the labels, nor the page on it, of ImageNet not
+    the lists of labels.
+    """
+    files = [file for file in files if not is_truth(file)] or files
     if not any((source.format or format_of(file.name)) == "cifar" for file in files):
         return files
     return [file for file in files if not file.name.endswith((".txt", ".html"))]
@@ -186,8 +191,8 @@ def _data_files(source: Source, files: Sequence[SourceFile]) -> Sequence[SourceF
 
 def _format(source: Source, file: SourceFile) -> str:
     kind = source.format or format_of(file.name)
+    refuse_pickle(file)
     if kind == "text" or kind is None:
-        refuse_pickle(file)
         # A file of another kind among pictures is a bad row, which looking at it will find.
         return "image"
     if kind not in _FORMATS:

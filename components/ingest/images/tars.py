@@ -1,4 +1,8 @@
-"""Reads tar archives of pictures front to back: the label is the member's folder, or lies beside it (WebDataset)."""
+"""Reads tar archives of pictures front to back: the label is the member's folder, or lies beside it (WebDataset).
+
+A tar within the tar is a folder of its name: so ImageNet's training pictures are shipped, `n01440764.tar` and 999 more
+in `ILSVRC2012_img_train.tar`.
+"""
 
 import io
 import tarfile
@@ -35,7 +39,7 @@ def read_tar(opened: Opened) -> Iterator[Pictures]:
 
 
 def members(opened: Opened) -> Iterator[Member]:
-    """Yield the files in a tar archive; hidden ones and folders are left out.
+    """Yield the files in a tar archive, and in those that lie in it; hidden ones and folders are left out.
 
     Raises:
         UserError: the archive cannot be read to its end, or unpacks to far more than it is.
@@ -53,10 +57,30 @@ def members(opened: Opened) -> Iterator[Member]:
                 name = member_name(info.name)
                 if info.isdir() or name is None:
                     continue
+                if isinstance(name, str) and name.endswith(".tar") and info.isreg():
+                    number -= 1
+                    for inner, data in _inner(archive, info, name.removesuffix(".tar")):
+                        number += 1
+                        yield number, inner, data
+                    continue
                 yield (number, info.name, name) if isinstance(name, Fault) else (number, name, _content(archive, info))
             _drain(opened, stream, archive.offset)
     except tarfile.TarError as error:
         raise opened.broken(f"broken tar: {error}", number) from error
+
+
+def _inner(archive: tarfile.TarFile, info: tarfile.TarInfo, folder: str) -> Iterator[tuple[str, bytes | Fault]]:
+    """Yield the files of an archive that is a member of one, as if they lay in a folder of its name."""
+    with tarfile.open(fileobj=archive.extractfile(info), mode="r|", tarinfo=_Checked) as within:
+        for member in within:
+            within.members = []  # type: ignore[attr-defined]
+            name = member_name(member.name)
+            if member.isdir() or name is None:
+                continue
+            if isinstance(name, Fault):
+                yield member.name, name
+            else:
+                yield f"{folder}/{name}", _content(within, member)
 
 
 def _content(archive: tarfile.TarFile, info: tarfile.TarInfo) -> bytes | Fault:

@@ -123,7 +123,7 @@ def test_labelled_pictures_take_what_the_corpus_came_to(store: Store, tmp_path: 
     labelled = pictures.write(store, {"train": pictures.halves(20, 9, 16)})
     made = made_of(store, tmp_path, corpus, labelled)
     first, second = open_dataset(store, made.corpus), open_dataset(store, made.labelled)
-    assert (first.meta["kind"], first.schema.names) == ("pixels", ["id", "pixels"])
+    assert (first.meta["kind"], first.schema.names) == ("corpus-pixels", ["id", "pixels"])
     assert [first.meta[name] for name in ("size", "mean", "deviation")] == [
         second.meta[name] for name in ("size", "mean", "deviation")
     ]
