@@ -11,7 +11,7 @@ from components.evaluate.settings import Evaluate, unfit_for
 from components.finetune.settings import Finetune
 from components.ingest.settings import FOR_TABLES, NOT_FOR_TABLES, Ingest
 from components.preprocess.settings import Preprocess
-from components.pretrain.settings import Pretrain
+from components.pretrain.settings import WORDS, Pretrain
 from components.register.settings import Register
 from modelmill.digest import digest
 from modelmill.errors import UserError
@@ -38,6 +38,13 @@ FOR_PICTURES = {
     "finetune": frozenset({"augment"}),
 }
 """The keys of each section that mean nothing for anything but pictures."""
+
+
+_NOT_MEASURED = {
+    ("bits_per_byte", "masked-lm"),
+    ("bits_per_byte", "word-embeddings"),
+    ("perplexity", "word-embeddings"),
+}
 
 
 class Recipe(Section):
@@ -96,18 +103,22 @@ class Recipe(Section):
     def _check_language_model(self) -> None:
         for name in self.evaluate.thresholds:
             measured = name == "accuracy" or (name in get_args(LanguageMetric)) == self.is_language_model
-            if not measured or (name, self.task) == ("bits_per_byte", "masked-lm"):
+            if not measured or (name, self.task) in _NOT_MEASURED:
                 raise ValueError(f"evaluate.thresholds.{name}: is not measured for {self.task}")
         objective = self.pretrain.objective if self.pretrain is not None else None
         if not self.is_language_model:
             if self.evaluate.prompts:
                 raise ValueError(f"evaluate.prompts: are for language models, and the task is {self.task}")
-            if objective == "causal-lm":
+            if objective in ("causal-lm", *WORDS):
                 raise ValueError(f"pretrain.objective: {self.task} is learned on top of an encoder; use masked-lm")
             return
-        if objective != self.task:
+        if ("word-embeddings" if objective in WORDS else objective) != self.task:
             said = "there is no pretrain" if objective is None else f"pretrain.objective is {objective}"
-            raise ValueError(f"task: {self.task} is learned by pretrain with that objective, and {said}")
+            wanted = " or ".join(WORDS) if self.task == "word-embeddings" else "that objective"
+            raise ValueError(f"task: {self.task} is learned by pretrain with {wanted}, and {said}")
+        tokenizer = self.preprocess.tokenizer
+        if self.task == "word-embeddings" and tokenizer is not None and tokenizer.kind != "words":
+            raise ValueError(f"preprocess.tokenizer.kind: {tokenizer.kind} splits words; word-embeddings need words")
         if self.ingest.labelled:
             raise ValueError(f"ingest.labelled: {self.task} learns from the corpus alone; leave it out")
         if self.evaluate.compare:

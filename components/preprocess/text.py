@@ -166,6 +166,10 @@ def _roles(task: Task, inputs: Mapping[str, str]) -> tuple[str, ...]:
     return ("cls", "sep", "pad", *(["mask"] if inputs["corpus"] else []))
 
 
+def _usual(task: Task) -> TokenizerSettings:
+    return TokenizerSettings(kind="words" if task == "word-embeddings" else "wordpiece")
+
+
 def _texts(source: Dataset) -> Iterator[str]:
     """Yield the validation texts, or the training texts where there are none of those."""
     split = "validation" if source.rows("validation") else "train"
@@ -179,7 +183,7 @@ def _tokenizer(step: Step, settings: PreprocessSettings, inputs: dict[str, str])
     source = open_dataset(step.store, address)
     step.progress("training the tokenizer", 0, 1, "vocabulary")
     texts = (text for batch in source.batches("train", ["text"], rows=_BATCH) for text in batch["text"].to_pylist())
-    tokenizer = train_tokenizer(settings.tokenizer or TokenizerSettings(), texts)
+    tokenizer = train_tokenizer(settings.tokenizer or _usual(settings.task), texts)
     step.progress("training the tokenizer", 1, 1, "vocabulary")
     step.check_stop()
     return tokenizer

@@ -1,12 +1,12 @@
 """A language model and what it learns from, by objective: the loop, the checkpoints and the store are the same."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
-from transformers import PreTrainedModel
-
-from components.pretrain.settings import PretrainSettings
+from components.pretrain import words
+from components.pretrain.made import Learner
+from components.pretrain.settings import WORDS, PretrainSettings
 from modelmill.dataset import Dataset
 from modelmill.errors import ModelmillError, UserError
 from modelmill.models import causal, text
@@ -14,23 +14,11 @@ from modelmill.models.architecture import Architecture, Decoder
 from modelmill.models.base import base_folder
 from modelmill.training import objectives
 from modelmill.training.causal_data import CausalBatches
-from modelmill.training.data import Batch, Batches, Masking, PackedBatches
-from modelmill.training.objectives import Objective
+from modelmill.training.data import Masking, PackedBatches
 from modelmill.training.packing import Documents, Packed, best_fit, concatenate
 
 # The most batches that a look at the validation rows takes.
 _VALIDATION_BATCHES = 64
-
-
-@dataclass(frozen=True, kw_only=True)
-class Learner:
-    """A model, what it learns from, and what is known of that before learning."""
-
-    model: PreTrainedModel
-    objective: Objective
-    batches: Batches
-    validation: Sequence[Batch]
-    figures: Mapping[str, Any]
 
 
 def prepare(settings: PretrainSettings, dataset: Dataset, base: str) -> Learner:
@@ -40,6 +28,8 @@ def prepare(settings: PretrainSettings, dataset: Dataset, base: str) -> Learner:
         UserError: the corpus fills no row, or the base model does not fit the data.
         ModelmillError: the base model is not what it was.
     """
+    if settings.objective in WORDS:
+        return words.prepare(settings, dataset)
     packed = {split: _packed(settings, dataset, split) for split in ("train", "validation")}
     train = packed["train"].figures
     if not train["rows"]:
@@ -50,6 +40,14 @@ def prepare(settings: PretrainSettings, dataset: Dataset, base: str) -> Learner:
     shares = {name: train[name] for name in ("utilisation", "cut_share", "unused")}
     figures = {"max_tokens": settings.max_tokens, "packing": settings.packing, "rows": train["rows"], **shares}
     return _OBJECTIVES[settings.objective](settings, dataset, base, packed, figures)
+
+
+def _saver(model: Any, dataset: Dataset) -> Callable[[Path], None]:
+    def save(folder: Path) -> None:
+        text.save(model, folder)
+        dataset.fetch_attachments(folder, "tokenizer/")
+
+    return save
 
 
 def _packed(settings: PretrainSettings, dataset: Dataset, split: str) -> Packed:
@@ -92,6 +90,8 @@ def _masked_lm(
         batches=made["train"],
         validation=made["validation"].fixed(_VALIDATION_BATCHES),
         figures=figures,
+        save=_saver(model, dataset),
+        meta={"max_tokens": settings.max_tokens},
     )
 
 
@@ -123,6 +123,8 @@ def _causal_lm(
         batches=made["train"],
         validation=made["validation"].fixed(_VALIDATION_BATCHES),
         figures=figures,
+        save=_saver(model, dataset),
+        meta={"max_tokens": settings.max_tokens},
     )
 
 

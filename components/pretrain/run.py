@@ -2,15 +2,15 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from components.pretrain.learner import prepare as prepare_learner
 from components.pretrain.settings import PretrainSettings
 from modelmill.dataset import open_dataset
 from modelmill.digest import digest
 from modelmill.errors import ModelmillError
-from modelmill.models import text
 from modelmill.models.folder import save_model
+from modelmill.settings import LanguageTask
 from modelmill.step import Step
 from modelmill.training.checkpoint import Checkpoints
 from modelmill.training.device import prepare
@@ -59,14 +59,13 @@ def run(step: Step, settings: PretrainSettings, corpus: str, base: str) -> Pretr
         world=world,
     )
     figures = {**learner.figures, **train(step, _loop(settings), job)}
-    if "validation_loss" in figures:
+    if settings.objective in get_args(LanguageTask) and "validation_loss" in figures:
         figures["validation_perplexity"] = math.exp(figures["validation_loss"])
     if not world.writes:
         return PretrainOutputs(model="", summary=figures)
     folder = step.scratch / "model"
-    text.save(learner.model, folder)
-    dataset.fetch_attachments(folder, "tokenizer/")
-    meta = {"task": settings.objective, "max_tokens": settings.max_tokens, "lineage": inputs}
+    learner.save(folder)
+    meta = {"task": settings.objective, **learner.meta, "lineage": inputs}
     return PretrainOutputs(model=save_model(step.store, folder, meta), summary=figures)
 
 

@@ -1,7 +1,7 @@
 """The special tokens of a model's folder, by what they are for: families name them differently, and have not all.
 
-BERT has [CLS] … [SEP], RoBERTa and BART <s> … </s>, Llama the same without padding and mask, GPT-2 one <|endoftext|> for
-both ends, T5 an end and no beginning. Needs no torch.
+BERT has [CLS] … [SEP], RoBERTa and BART <s> … </s>, Llama the same without padding and mask, GPT-2 one <|endoftext|>
+for both ends, T5 an end and no beginning. Needs no torch.
 """
 
 import json
