@@ -17,6 +17,7 @@ from modelmill.digest import digest
 from modelmill.errors import UserError
 from modelmill.evaluation.checks import LanguageMetric
 from modelmill.models.architecture import ImageNetwork, TableNetwork
+from modelmill.models.base import check_base, is_reference
 from modelmill.settings import LanguageTask, Section, TableTask, Task
 from modelmill.sources import check_there
 from pipelines.document import Document, Key, override, read
@@ -258,7 +259,7 @@ def _look(document: Document) -> None:
             uri = uri[part]
         try:
             if isinstance(uri, str):
-                check_there(uri)
+                (check_there if key[0] == "ingest" else check_base)(uri)
         except UserError as error:
             wrong.append(f"{document.place(key)}: {'.'.join(map(str, key))}: {error}")
     if wrong:
@@ -272,7 +273,7 @@ def _resolve_relative_paths(document: Document) -> None:
         for part in key[:-1]:
             parent = parent[part]
         value = parent[key[-1]]
-        if isinstance(value, str) and value and "://" not in value:
+        if isinstance(value, str) and value and "://" not in value and not (key[0] != "ingest" and is_reference(value)):
             parent[key[-1]] = str(document.place(key).folder / Path(value).expanduser())
 
 

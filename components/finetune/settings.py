@@ -22,7 +22,8 @@ class Finetune(Training):
     """In the first epoch only what is behind the layers learns, and with each epoch one layer more, from the last one
     down (arXiv:1801.06146, section 3.3)."""
     base: str | None = None
-    """URI of a model's folder to start from, where there is no pretraining."""
+    """A model to start from, where there is no pretraining: a folder, `package://…`, `hf://owner/name`, `s3://…/`, a
+    model of the store (`models/<digest>`), or MLflow's (`models:/name@alias`, `models:/name/version`, `runs:/…`)."""
     epochs: int = Field(default=3, ge=1)
     """Times that every row is read; the weights after the epoch with the best validation accuracy are kept."""
     lr: float = Field(default=8e-5, gt=0, le=1)

@@ -27,7 +27,8 @@ class Pretrain(Training):
     before it; of word embeddings, `skip-gram` tells the words around a word from noise, `cbow` a word by the mean of
     those around it (arXiv:1310.4546)."""
     base: str | None = None
-    """URI of a model's folder to go on from."""
+    """A model to go on from: a folder, `package://…`, `hf://owner/name`, `s3://…/`, a
+    model of the store (`models/<digest>`), or MLflow's (`models:/name@alias`, `models:/name/version`, `runs:/…`)."""
     model: LanguageShape | None = None
     """The shape of a model that starts from random weights; instead of a base."""
     steps: int = Field(default=1000, ge=1)
