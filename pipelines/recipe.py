@@ -95,6 +95,10 @@ class Recipe(Section):
             raise ValueError(
                 "preprocess.tokenizer: contradicts the base model, which brings its own; leave one of them out"
             )
+        if self.finetune.teacher is not None and self.preprocess.tokenizer is not None:
+            raise ValueError("preprocess.tokenizer: contradicts finetune.teacher, which brings its own; leave it out")
+        if self.finetune.teacher is not None and self.task not in ("text-classification", "image-classification"):
+            raise ValueError(f"finetune.teacher: is for classifying texts and pictures, and the task is {self.task}")
         if "from_scratch" in self.evaluate.compare and self.base is None and self.pretrain is None:
             raise ValueError(
                 "evaluate.compare: from_scratch compares with random weights, and this recipe starts from nothing else"
@@ -281,6 +285,9 @@ def _uri_keys(data: dict[str, Any]) -> Iterator[Key]:
     for section in ("pretrain", "finetune"):
         if isinstance(data.get(section), dict) and "base" in data[section]:
             yield (section, "base")
+    finetune = data.get("finetune")
+    if isinstance(finetune, dict) and isinstance(finetune.get("teacher"), dict) and "base" in finetune["teacher"]:
+        yield ("finetune", "teacher", "base")
     ingest = data.get("ingest")
     for part in ("corpus", "labelled"):
         sources = ingest.get(part) if isinstance(ingest, dict) else None

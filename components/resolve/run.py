@@ -20,6 +20,8 @@ class ResolveOutputs:
     """Fingerprint by URI, as JSON."""
     base: str
     """URI and fingerprint of the base model, as JSON; '' for none."""
+    teacher: str
+    """The same of the teacher."""
     before: str
     """The recipe and the address of the schema that its table is compared with, as JSON; '' where it reads none."""
     where: str
@@ -41,6 +43,7 @@ def run(step: Step, settings: ResolveSettings) -> ResolveOutputs:
     return ResolveOutputs(
         sources=sources,
         base=base,
+        teacher=pin_base(step.store, settings.teacher) if settings.teacher else "",
         before=before,
         where=where(step.store),
         summary={"sources": len(settings.sources)},
