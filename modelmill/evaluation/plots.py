@@ -87,8 +87,8 @@ def places(words: Sequence[Place]) -> Markup:
             )
         )
     said = f"{len(words)} frequent words in the plane in which their vectors differ most."
-    axis = {"ticks": ("", "")}
-    return frame(said, Axis(word="first principal component", **axis), Axis(word="second", **axis), lines)
+    across, up = (Axis(word=word, ticks=("", "")) for word in ("first principal component", "second"))
+    return frame(said, across, up, lines)
 
 
 def histogram(bins: Sequence[ConfidenceBin]) -> Markup:
