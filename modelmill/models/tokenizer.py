@@ -5,6 +5,8 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,15 @@ import numpy.typing as npt
 from modelmill.errors import UserError
 from modelmill.models.segment import segmented
 from modelmill.models.special import CONFIG_FILE, TOKENIZER_FILE, read_json, special_tokens
+from modelmill.models.word_cache import WordCache
 
 SPECIAL_TOKENS = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
 """The names that BERT gives to its special tokens, by their role."""
 
 Ids = npt.NDArray[np.int64]
+
+# Fewer texts are not worth remembering their words.
+_MANY = 64
 
 
 @dataclass(frozen=True)
@@ -40,10 +46,23 @@ class Tokenizer:
 
     def documents(self, texts: Sequence[str]) -> list[Ids]:
         """Return the ids of each text, whole, without special tokens."""
+        ids_S, length_N = self.encoded(texts)
+        return np.split(ids_S, np.cumsum(length_N)[:-1]) if len(texts) else []
+
+    def encoded(self, texts: Sequence[str]) -> tuple[Ids, Ids]:
+        """Return the ids [S] of texts, end to end and without special tokens, and how many each text has [N]."""
+        if len(texts) >= _MANY and self._cache is not None:
+            return self._cache.encoded(texts)
         whole = not self.segment
         cut = list(texts) if whole else segmented(texts)
         encodings = self.backend.encode_batch_fast(cut, is_pretokenized=not whole, add_special_tokens=False)
-        return [np.array(encoding.ids, dtype=np.int64) for encoding in encodings]
+        found = [encoding.ids for encoding in encodings]
+        length_N = np.fromiter(map(len, found), dtype=np.int64, count=len(found))
+        return np.fromiter(chain.from_iterable(found), dtype=np.int64, count=int(length_N.sum())), length_N
+
+    @cached_property
+    def _cache(self) -> WordCache | None:
+        return None if self.segment else WordCache.of(self.backend)
 
     def text(self, ids_T: Ids) -> str:
         """Return the text that tokens stand for, special tokens left out."""
