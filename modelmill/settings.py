@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 TextTask = Literal["text-classification"]
 """What may be learned from texts: what every stage can do."""
-LanguageTask = Literal["causal-lm", "masked-lm"]
+LanguageTask = Literal["causal-lm", "masked-lm", "word-embeddings"]
 """Language models that are an end in themselves: no labelled rows, and pretraining is all the training."""
 TableTask = Literal["table-classification", "table-regression"]
 """What may be learned from tables."""

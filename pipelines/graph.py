@@ -1,5 +1,6 @@
 """The one Kubeflow Pipelines graph of a recipe: what runs here is what runs on a cluster."""
 
+import json
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -95,12 +96,20 @@ class _Steps:
             where=self._of("resolve", "where"),
         )
 
+    def _like(self) -> str:
+        """What the data are made ready for: the base model, or the teacher of a model that starts from random weights.
+
+        Both must read the same.
+        """
+        named = json.loads(self.told["resolve"])
+        return "teacher" if named["teacher"] and not named["base"] else "base"
+
     def _preprocess(self, _suffix: str) -> Any:
         return preprocess(
             settings=self.told["preprocess"],
             corpus=self._of("ingest", "corpus"),
             labelled=self._of("ingest", "labelled"),
-            base=self._of("resolve", "base"),
+            base=self._of("resolve", self._like()),
             where=self._of("resolve", "where"),
         )
 
@@ -119,6 +128,7 @@ class _Steps:
             labelled=self._of("preprocess", "labelled_tokens"),
             model="" if suffix else self._of("pretrain", "model"),
             base=self._of("resolve", "base"),
+            teacher=self._of("resolve", "teacher"),
             step=name,
             where=self._of("resolve", "where"),
         ).set_display_name(name)

@@ -11,12 +11,13 @@ from components.evaluate.settings import Evaluate, unfit_for
 from components.finetune.settings import Finetune
 from components.ingest.settings import FOR_TABLES, NOT_FOR_TABLES, Ingest
 from components.preprocess.settings import Preprocess
-from components.pretrain.settings import PICTURE_OBJECTIVES, Pretrain
+from components.pretrain.settings import PICTURE_OBJECTIVES, WORDS, Pretrain
 from components.register.settings import Register
 from modelmill.digest import digest
 from modelmill.errors import UserError
 from modelmill.evaluation.checks import LanguageMetric
 from modelmill.models.architecture import ImageNetwork, TableNetwork
+from modelmill.models.base import check_base, is_reference
 from modelmill.settings import LanguageTask, Section, TableTask, Task
 from modelmill.sources import check_there
 from pipelines.document import Document, Key, override, read
@@ -40,6 +41,13 @@ FOR_PICTURES = {
     "finetune": frozenset({"augment"}),
 }
 """The keys of each section that mean nothing for anything but pictures."""
+
+
+_NOT_MEASURED = {
+    ("bits_per_byte", "masked-lm"),
+    ("bits_per_byte", "word-embeddings"),
+    ("perplexity", "word-embeddings"),
+}
 
 
 class Recipe(Section):
@@ -89,6 +97,10 @@ class Recipe(Section):
             raise ValueError(
                 "preprocess.tokenizer: contradicts the base model, which brings its own; leave one of them out"
             )
+        if self.finetune.teacher is not None and self.preprocess.tokenizer is not None:
+            raise ValueError("preprocess.tokenizer: contradicts finetune.teacher, which brings its own; leave it out")
+        if self.finetune.teacher is not None and self.task not in ("text-classification", "image-classification"):
+            raise ValueError(f"finetune.teacher: is for classifying texts and pictures, and the task is {self.task}")
         if "from_scratch" in self.evaluate.compare and self.base is None and self.pretrain is None:
             raise ValueError(
                 "evaluate.compare: from_scratch compares with random weights, and this recipe starts from nothing else"
@@ -98,18 +110,22 @@ class Recipe(Section):
     def _check_language_model(self) -> None:
         for name in self.evaluate.thresholds:
             measured = name == "accuracy" or (name in get_args(LanguageMetric)) == self.is_language_model
-            if not measured or (name, self.task) == ("bits_per_byte", "masked-lm"):
+            if not measured or (name, self.task) in _NOT_MEASURED:
                 raise ValueError(f"evaluate.thresholds.{name}: is not measured for {self.task}")
         objective = self.pretrain.objective if self.pretrain is not None else None
         if not self.is_language_model:
             if self.evaluate.prompts:
                 raise ValueError(f"evaluate.prompts: are for language models, and the task is {self.task}")
-            if objective == "causal-lm" and self.task != "image-classification":
+            if objective in ("causal-lm", *WORDS) and self.task != "image-classification":
                 raise ValueError(f"pretrain.objective: {self.task} is learned on top of an encoder; use masked-lm")
             return
-        if objective != self.task:
+        if ("word-embeddings" if objective in WORDS else objective) != self.task:
             said = "there is no pretrain" if objective is None else f"pretrain.objective is {objective}"
-            raise ValueError(f"task: {self.task} is learned by pretrain with that objective, and {said}")
+            wanted = " or ".join(WORDS) if self.task == "word-embeddings" else "that objective"
+            raise ValueError(f"task: {self.task} is learned by pretrain with {wanted}, and {said}")
+        tokenizer = self.preprocess.tokenizer
+        if self.task == "word-embeddings" and tokenizer is not None and tokenizer.kind != "words":
+            raise ValueError(f"preprocess.tokenizer.kind: {tokenizer.kind} splits words; word-embeddings need words")
         if self.ingest.labelled:
             raise ValueError(f"ingest.labelled: {self.task} learns from the corpus alone; leave it out")
         if self.evaluate.compare:
@@ -256,7 +272,7 @@ def _look(document: Document) -> None:
             uri = uri[part]
         try:
             if isinstance(uri, str):
-                check_there(uri)
+                (check_there if key[0] == "ingest" else check_base)(uri)
         except UserError as error:
             wrong.append(f"{document.place(key)}: {'.'.join(map(str, key))}: {error}")
     if wrong:
@@ -270,7 +286,7 @@ def _resolve_relative_paths(document: Document) -> None:
         for part in key[:-1]:
             parent = parent[part]
         value = parent[key[-1]]
-        if isinstance(value, str) and value and "://" not in value:
+        if isinstance(value, str) and value and "://" not in value and not (key[0] != "ingest" and is_reference(value)):
             parent[key[-1]] = str(document.place(key).folder / Path(value).expanduser())
 
 
@@ -278,6 +294,9 @@ def _uri_keys(data: dict[str, Any]) -> Iterator[Key]:
     for section in ("pretrain", "finetune"):
         if isinstance(data.get(section), dict) and "base" in data[section]:
             yield (section, "base")
+    finetune = data.get("finetune")
+    if isinstance(finetune, dict) and isinstance(finetune.get("teacher"), dict) and "base" in finetune["teacher"]:
+        yield ("finetune", "teacher", "base")
     ingest = data.get("ingest")
     for part in ("corpus", "labelled"):
         sources = ingest.get(part) if isinstance(ingest, dict) else None

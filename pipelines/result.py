@@ -19,6 +19,7 @@ from pipelines.view import duration, final_table
 _ASKED = {
     "causal-lm": '"I don\'t know what"',
     "masked-lm": '"a [MASK] film"',
+    "word-embeddings": '"money"',
     "image-classification": "picture.png",
 }
 """What a person may ask a model for a task, where it is not told by the report."""

@@ -52,6 +52,7 @@ def settings_of(recipe: Recipe) -> dict[str, str]:
         "resolve": ResolveSettings(
             sources=tuple(recipe.ingest.uris),
             base=recipe.base or "",
+            teacher=recipe.finetune.teacher.base if recipe.finetune.teacher is not None else "",
             table=recipe.name if recipe.ingest.table is not None else "",
         ),
         "ingest": IngestSettings(**_own(recipe.ingest), task=recipe.task),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from components.evaluate import words
 from components.evaluate.settings import EvaluateSettings
 from modelmill.dataset import encode, open_dataset
 from modelmill.errors import ModelmillError, UserError
@@ -56,6 +57,8 @@ def measure_language(step: Step, settings: EvaluateSettings, model: str, corpus:
     folder = step.scratch / "model"
     facts = fetch_model(step.store, model, folder)
     predictor: Any = load_predictor(folder)
+    if settings.task == "word-embeddings":
+        return words.measure(step, settings, predictor, words.Held(model, corpus, facts, dataset, table))
     losses = _losses(step, predictor, texts)
     if not np.isfinite(losses.nats_D).all() or not losses.tokens_D.sum():
         raise ModelmillError(

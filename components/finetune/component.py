@@ -11,6 +11,7 @@ def finetune(
     labelled: str,
     model: str,
     base: str,
+    teacher: str,
     step: str,
     where: str,
     tuned: dsl.OutputPath(str),  # type: ignore[valid-type]
@@ -26,6 +27,7 @@ def finetune(
             "--labelled", labelled,
             "--model", model,
             "--base", base,
+            "--teacher", teacher,
             "--step", step,
             "--where", where,
             "--executor-input", "{{$}}",

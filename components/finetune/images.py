@@ -1,6 +1,7 @@
 """A classifier of pictures: a network, from weights or from random ones, that ends in a dense layer."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,14 @@ from modelmill.models.image_networks import layers_of
 from modelmill.pictures.shape import PixelShape
 from modelmill.training import lora, strategy
 from modelmill.training.augment_settings import Augment
-from modelmill.training.pixels import PixelBatches, picture_classification, pixel_array
+from modelmill.training.distill import Parts
+from modelmill.training.pixels import (
+    PixelBatches,
+    picture_classification,
+    picture_logits,
+    picture_scored,
+    pixel_array,
+)
 
 # Rows that are copied from a shard at a time.
 _COPIED = 1024
@@ -36,6 +44,7 @@ def prepare(settings: FinetuneSettings, dataset: Dataset, start: Start) -> Learn
     return Learner(
         model=model,
         objective=picture_classification(settings.label_smoothing),
+        parts=Parts(logits=picture_logits, scored=partial(picture_scored, label_smoothing=settings.label_smoothing)),
         batches=batches,
         steps_per_epoch=batches.steps_per_epoch,
         validation=_batches(settings, dataset, "validation", shape, None).fixed(),

@@ -11,6 +11,7 @@ import torch
 from modelmill.dataset import Dataset
 from modelmill.errors import UserError
 from modelmill.training.data import Batch, Batches
+from modelmill.training.distill import Parts
 from modelmill.training.objectives import Objective
 from modelmill.training.strategy import Plan
 
@@ -41,6 +42,8 @@ class Learner:
     """What `modelmill.json` says of it beside task and lineage."""
     plan: Plan | None = None
     """Which weights learn; None for all."""
+    parts: Parts | None = None
+    """The objective in two, where a teacher may stand beside; None where none may."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] | None = None
     """Another arithmetic than the settings say."""
     figures: Mapping[str, float] = field(default_factory=dict)

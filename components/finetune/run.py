@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.finetune import images, tables, text
+from components.finetune.distill import taught
 from components.finetune.folds import cross_validate
 from components.finetune.learner import Learner, Start
 from components.finetune.settings import FinetuneSettings
@@ -37,8 +38,12 @@ class FinetuneOutputs:
     summary: dict[str, Any]
 
 
-def run(step: Step, settings: FinetuneSettings, labelled: str, model: str, base: str) -> FinetuneOutputs:
+def run(
+    step: Step, settings: FinetuneSettings, labelled: str, model: str, base: str, teacher: str = ""
+) -> FinetuneOutputs:
     """Train on the labelled rows at an address, from the first of: `model`, an address; `base`, a pin; random weights.
+
+    `teacher` is the pin of the model to learn from beside the labels, '' for none.
 
     Raises:
         Interrupted: the step was asked to stop; the same call goes on.
@@ -54,7 +59,9 @@ def run(step: Step, settings: FinetuneSettings, labelled: str, model: str, base:
     learner = _LEARNERS[kind](settings, dataset, _start(step, model, base))
     if learner.plan is None and not settings.plain:
         raise UserError(f"finetune: strategy, layer_decay and gradual are not for {kind}; leave them out")
-    inputs = {"labelled": labelled, "model": model, "base": base}
+    if settings.teacher is not None:
+        learner = taught(settings, learner, dataset, base_folder(teacher), device)
+    inputs = {"labelled": labelled, "model": model, "base": base, **({"teacher": teacher} if teacher else {})}
 
     def fit(under: Step, learner: Learner, part: str) -> dict[str, Any]:
         told = settings.model_dump(exclude=TOGETHER)

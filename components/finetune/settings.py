@@ -5,9 +5,20 @@ from typing import Literal
 from pydantic import Field
 
 from modelmill.models.architecture import Shape
-from modelmill.settings import Task
+from modelmill.settings import Section, Task
 from modelmill.training.augment_settings import Augment
 from modelmill.training.settings import Strategy, Training, Whole
+
+
+class Teacher(Section):
+    """A classifier of the same labels that is asked about the same batches (distillation, arXiv:1503.02531)."""
+
+    base: str
+    """The model; from where a base may be. For texts the data get its tokenizer."""
+    temperature: float = Field(default=2.0, gt=0, le=100)
+    """Both models' logits are divided by it: the higher, the more the unlikely classes count."""
+    weight: float = Field(default=0.5, gt=0, le=1)
+    """Share of the loss that is by the teacher's answers; the rest is by the labels."""
 
 
 class Finetune(Training):
@@ -22,7 +33,10 @@ class Finetune(Training):
     """In the first epoch only what is behind the layers learns, and with each epoch one layer more, from the last one
     down (arXiv:1801.06146, section 3.3)."""
     base: str | None = None
-    """URI of a model's folder to start from, where there is no pretraining."""
+    """A model to start from, where there is no pretraining: a folder, `package://…`, `hf://owner/name`, `s3://…/`, a
+    model of the store (`models/<digest>`), or MLflow's (`models:/name@alias`, `models:/name/version`, `runs:/…`)."""
+    teacher: Teacher | None = None
+    """A model to learn from beside the labels. For texts and pictures."""
     epochs: int = Field(default=3, ge=1)
     """Times that every row is read; the weights after the epoch with the best validation accuracy are kept."""
     lr: float = Field(default=8e-5, gt=0, le=1)

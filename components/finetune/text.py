@@ -15,6 +15,7 @@ from modelmill.models.architecture import Architecture
 from modelmill.models.tokenizer import framed
 from modelmill.training import lora, objectives, strategy
 from modelmill.training.data import LabelledBatches, labelled_rows
+from modelmill.training.distill import Parts
 
 
 def prepare(settings: FinetuneSettings, dataset: Dataset, start: Start) -> Learner:
@@ -42,6 +43,10 @@ def prepare(settings: FinetuneSettings, dataset: Dataset, start: Start) -> Learn
         best="accuracy",
         save=save,
         meta={"labels": labels, "max_tokens": settings.max_tokens},
+        parts=Parts(
+            logits=objectives.class_logits,
+            scored=partial(objectives.classified, smoothing=settings.label_smoothing),
+        ),
         plan=_plan(settings, classifier, batches.steps_per_epoch),
         figures={"truncated_share": cut_share},
     )

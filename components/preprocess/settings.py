@@ -12,11 +12,13 @@ from modelmill.tables.settings import TableTransforms
 class TokenizerSettings(Section):
     """A tokenizer of the recipe's own, trained on its corpus."""
 
-    kind: Literal["wordpiece", "bpe", "unigram"] = "wordpiece"
+    kind: Literal["wordpiece", "bpe", "unigram", "words"] = "wordpiece"
     """`wordpiece` splits words as BERT does; `bpe` works on bytes, so that no character is unknown; `unigram` takes
-    the likeliest of all ways to split."""
+    the likeliest of all ways to split; `words` splits none, which word embeddings want: a word is known or is not."""
     vocabulary: int = Field(default=8000, ge=300, le=1_000_000)
     """Tokens to learn, special tokens and single characters included."""
+    min_count: int = Field(default=5, ge=1)
+    """For `words`: a word that is rarer in the corpus is unknown."""
     lowercase: bool = True
     """Whether letters are made small, and for wordpiece accents taken off."""
     segment: Literal["jieba"] | None = None

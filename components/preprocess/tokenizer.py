@@ -77,6 +77,28 @@ def _wordpiece(settings: TokenizerSettings, texts: list[str]) -> Any:
     return backend
 
 
+def _whole_words(settings: TokenizerSettings, texts: list[str]) -> Any:
+    from tokenizers import AddedToken, models, normalizers, pre_tokenizers, trainers
+    from tokenizers import Tokenizer as Backend
+
+    special = list(SPECIAL_TOKENS.values())
+    backend = Backend(models.WordLevel(unk_token=SPECIAL_TOKENS["unk"]))
+    # Marks are words of their own, and unsegmented every Chinese character is.
+    chinese = normalizers.BertNormalizer(
+        clean_text=False, handle_chinese_chars=not settings.segment, strip_accents=False, lowercase=False
+    )
+    backend.normalizer = normalizers.Sequence([_normalizer(settings), chinese])
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.WordLevelTrainer(
+        vocab_size=settings.vocabulary,
+        min_frequency=settings.min_count,
+        special_tokens=[AddedToken(token, special=True, normalized=False) for token in special],
+        show_progress=False,
+    )
+    backend.train_from_iterator(texts, trainer, length=len(texts))
+    return backend
+
+
 def _bpe(settings: TokenizerSettings, texts: list[str]) -> Any:
     from tokenizers import Tokenizer as Backend
     from tokenizers import decoders, models, pre_tokenizers, trainers
@@ -171,6 +193,7 @@ _TRAINERS: Mapping[str, Callable[[TokenizerSettings, list[str]], Any]] = {
     "wordpiece": _wordpiece,
     "bpe": _bpe,
     "unigram": _unigram,
+    "words": _whole_words,
 }
 
 

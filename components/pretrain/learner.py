@@ -1,13 +1,12 @@
 """A model and what it learns from without labels, and the language models among them, by objective."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from components.pretrain.settings import PretrainSettings
+from components.pretrain import words
+from components.pretrain.made import Learner
+from components.pretrain.settings import WORDS, PretrainSettings
 from modelmill.dataset import Dataset
 from modelmill.errors import ModelmillError, UserError
 from modelmill.models import causal, text
@@ -15,27 +14,11 @@ from modelmill.models.architecture import Architecture, Decoder
 from modelmill.models.base import base_folder
 from modelmill.training import objectives
 from modelmill.training.causal_data import CausalBatches
-from modelmill.training.data import Batch, Batches, Masking, PackedBatches
-from modelmill.training.objectives import Objective
+from modelmill.training.data import Masking, PackedBatches
 from modelmill.training.packing import Documents, Packed, best_fit, concatenate
 
 # The most batches that a look at the validation rows takes.
 _VALIDATION_BATCHES = 64
-
-
-@dataclass(frozen=True, kw_only=True)
-class Learner:
-    """A model, what it learns from, and what is known of that before learning."""
-
-    model: torch.nn.Module
-    objective: Objective
-    batches: Batches
-    validation: Sequence[Batch]
-    figures: Mapping[str, Any]
-    save: Callable[[Path], None]
-    """Writes the model, with all that stands before its weights, into a folder."""
-    meta: Mapping[str, Any] = field(default_factory=dict)
-    """What `modelmill.json` says of it beside task and lineage."""
 
 
 def prepare(settings: PretrainSettings, dataset: Dataset, base: str) -> Learner:
@@ -45,6 +28,8 @@ def prepare(settings: PretrainSettings, dataset: Dataset, base: str) -> Learner:
         UserError: the corpus fills no row, or the base model does not fit the data.
         ModelmillError: the base model is not what it was.
     """
+    if settings.objective in WORDS:
+        return words.prepare(settings, dataset)
     packed = {split: _packed(settings, dataset, split) for split in ("train", "validation")}
     train = packed["train"].figures
     if not train["rows"]:
@@ -123,7 +108,13 @@ def _causal_lm(
         model = causal.language_model(folder)
     causal.set_dropout(model, settings.dropout)
     made = {
-        split: CausalBatches(packed=rows, batch_rows=settings.batch_rows, seed=settings.seed, first=special["cls"])
+        split: CausalBatches(
+            packed=rows,
+            batch_rows=settings.batch_rows,
+            seed=settings.seed,
+            first=special["cls"],
+            end=special["sep"],
+        )
         for split, rows in packed.items()
     }
     return Learner(

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from components.pretrain import learner as language
 from components.pretrain import pictures
-from components.pretrain.learner import Learner
+from components.pretrain.made import Learner
 from components.pretrain.settings import PretrainSettings
 from modelmill.dataset import Dataset, open_dataset
 from modelmill.digest import digest

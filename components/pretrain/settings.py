@@ -1,24 +1,42 @@
 """What `pretrain` is told."""
 
+from collections.abc import Mapping
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from modelmill.models.architecture import Architecture, Decoder, ImageNetwork, PretrainShape
+from modelmill.models.architecture import Architecture, Decoder, ImageNetwork, PretrainShape, WordTable
+from modelmill.settings import Section
 from modelmill.training.augment_settings import Augment
 from modelmill.training.pretext_settings import PictureDecoder, Views
 from modelmill.training.settings import Training
+
+PICTURE_OBJECTIVES = ("masked-autoencoder", "simclr")
+"""What is learned from pictures."""
+WORDS = ("skip-gram", "cbow")
+"""The objectives of the task word-embeddings."""
+_SHAPES: Mapping[str, tuple[type[Section], str]] = {
+    "masked-lm": (Architecture, "bert or modernbert"),
+    "causal-lm": (Decoder, "gpt2 or llama"),
+    **dict.fromkeys(WORDS, (WordTable, "word2vec")),
+    "masked-autoencoder": (ImageNetwork, "vit"),
+    "simclr": (ImageNetwork, "resnet18"),
+}
+"""By objective: the kind of shape that learns it, and its families."""
 
 
 class Pretrain(Training):
     """The recipe's section `pretrain`: learning from texts or pictures without labels."""
 
-    objective: Literal["masked-lm", "causal-lm", "masked-autoencoder", "simclr"] = "masked-lm"
+    objective: Literal["masked-lm", "causal-lm", "skip-gram", "cbow", "masked-autoencoder", "simclr"] = "masked-lm"
     """What is learned. Of texts: `masked-lm` guesses hidden tokens from those around them, `causal-lm` the next token
-    from those before it. Of pictures: `masked-autoencoder` fills in hidden patches (arXiv:2111.06377), `simclr` finds
-    the other view of the same picture among the views of a process's part of a batch (arXiv:2002.05709)."""
+    from those before it. Of word embeddings: `skip-gram` tells the words around a word from noise, `cbow` a word by the
+    mean of those around it (arXiv:1310.4546). Of pictures: `masked-autoencoder` fills in hidden patches
+    (arXiv:2111.06377), `simclr` finds the other view of the same picture among the views of a process's part of a batch
+    (arXiv:2002.05709)."""
     base: str | None = None
-    """URI of a model's folder to go on from."""
+    """A model to go on from: a folder, `package://…`, `hf://owner/name`, `s3://…/`, a
+    model of the store (`models/<digest>`), or MLflow's (`models:/name@alias`, `models:/name/version`, `runs:/…`)."""
     model: PretrainShape | None = None
     """The shape of a model that starts from random weights; instead of a base."""
     steps: int = Field(default=1000, ge=1)
@@ -27,6 +45,15 @@ class Pretrain(Training):
     """Share of the tokens that are to be guessed in `masked-lm`, of the patches that are to be filled in by a
     `masked-autoencoder`; left out, 0.15 (BERT, section 3.1, arXiv:1810.04805) and 0.75 (arXiv:2111.06377, section
     4.1)."""
+    window: int = Field(default=5, ge=1, le=50)
+    """Words to each side that count as near in `skip-gram` and `cbow`; for each word as many as this, or fewer, drawn
+    evenly, so that nearer ones count more."""
+    negatives: int = Field(default=5, ge=1, le=64)
+    """Words of noise that each true one counts against in `skip-gram` and `cbow`."""
+    # arXiv:1310.4546 has 1e-5 for a billion words; word2vec's own default is for what is smaller.
+    subsample: float = Field(default=1e-3, ge=0, le=1)
+    """Share of all words above which `skip-gram` and `cbow` leave a word out at random, the more the more frequent it
+    is; 0 leaves none out."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of each dense map's outputs that is set to 0 while learning; a corpus read about once needs none."""
     decoder: PictureDecoder = PictureDecoder()
@@ -49,7 +76,9 @@ class Pretrain(Training):
         if (self.base is None) == (self.model is None):
             said = "neither is there" if self.base is None else "both are there"
             raise ValueError(f"give either base (weights to go on from) or model (a new one's shape); {said}")
-        wanted, families = _FAMILIES[self.objective]
+        wanted, families = _SHAPES[self.objective]
+        if self.objective in WORDS and self.base is not None:
+            raise ValueError(f"base: {self.objective} starts from new vectors; give model: {{family: word2vec}}")
         if self.model is not None and not isinstance(self.model, wanted):
             raise ValueError(f"model.family: {self.model.family} cannot learn {self.objective}; use {families}")
         return self
@@ -79,15 +108,6 @@ class Pretrain(Training):
         return self.mask_rate or (0.75 if self.objective == "masked-autoencoder" else 0.15)
 
 
-PICTURE_OBJECTIVES = ("masked-autoencoder", "simclr")
-"""What is learned from pictures."""
-_FAMILIES = {
-    "masked-lm": (Architecture, "bert or modernbert"),
-    "causal-lm": (Decoder, "gpt2 or llama"),
-    "masked-autoencoder": (ImageNetwork, "vit"),
-    "simclr": (ImageNetwork, "resnet18"),
-}
-"""The shapes that can learn each objective."""
 
 
 class PretrainSettings(Pretrain):

@@ -12,7 +12,13 @@ def _call(step: Step, settings: ResolveSettings) -> Result:
 
     made = run(step, settings)
     return Result(
-        outputs={"sources": made.sources, "base": made.base, "before": made.before, "where": made.where},
+        outputs={
+            "sources": made.sources,
+            "base": made.base,
+            "teacher": made.teacher,
+            "before": made.before,
+            "where": made.where,
+        },
         summary=made.summary,
     )
 

@@ -10,6 +10,7 @@ def resolve(
     settings: str,
     sources: dsl.OutputPath(str),  # type: ignore[valid-type]
     base: dsl.OutputPath(str),  # type: ignore[valid-type]
+    teacher: dsl.OutputPath(str),  # type: ignore[valid-type]
     before: dsl.OutputPath(str),  # type: ignore[valid-type]
     where: dsl.OutputPath(str),  # type: ignore[valid-type]
     summary: dsl.OutputPath(str),  # type: ignore[valid-type]

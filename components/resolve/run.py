@@ -6,7 +6,8 @@ from typing import Any
 from components.resolve.settings import ResolveSettings
 from modelmill.accepted import schema_before
 from modelmill.digest import canonical_json
-from modelmill.sources import fingerprint, pin
+from modelmill.models.base import pin_base
+from modelmill.sources import pin
 from modelmill.step import Step
 from modelmill.tracking import where
 
@@ -19,6 +20,8 @@ class ResolveOutputs:
     """Fingerprint by URI, as JSON."""
     base: str
     """URI and fingerprint of the base model, as JSON; '' for none."""
+    teacher: str
+    """The same of the teacher."""
     before: str
     """The recipe and the address of the schema that its table is compared with, as JSON; '' where it reads none."""
     where: str
@@ -32,9 +35,7 @@ def run(step: Step, settings: ResolveSettings) -> ResolveOutputs:
     Raises:
         UserError: a source or the base model is not there, or is empty.
     """
-    base = ""
-    if settings.base:
-        base = canonical_json({"uri": settings.base, "fingerprint": fingerprint(settings.base)})
+    base = pin_base(step.store, settings.base) if settings.base else ""
     sources, before = pin(settings.sources), ""
     if settings.table:
         schema = schema_before(step.store, settings.table, sources)
@@ -42,6 +43,7 @@ def run(step: Step, settings: ResolveSettings) -> ResolveOutputs:
     return ResolveOutputs(
         sources=sources,
         base=base,
+        teacher=pin_base(step.store, settings.teacher) if settings.teacher else "",
         before=before,
         where=where(step.store),
         summary={"sources": len(settings.sources)},

@@ -10,5 +10,7 @@ class ResolveSettings(Section):
     """URIs of every source file, folder or prefix that ingest reads, each once."""
     base: str = ""
     """URI of the base model; '' for none."""
+    teacher: str = ""
+    """URI of the model that fine-tuning learns from beside the labels; '' for none."""
     table: str = ""
     """The recipe under whose name accepted tables are remembered; '' where it reads none."""

@@ -48,9 +48,10 @@ BASELINE_WORDS: Mapping[str, str] = {
     "tfidf": "the tf-idf baseline",
     "mean": "the training mean",
     "linear": "the least-squares baseline",
+    "unigram": "the frequency of words alone",
 }
 
-ALWAYS_BEATEN: frozenset[str] = frozenset({"majority", "mean"})
+ALWAYS_BEATEN: frozenset[str] = frozenset({"majority", "mean", "unigram"})
 """Baselines that are to be beaten whether or not a recipe asks for it."""
 
 

@@ -134,6 +134,15 @@ class Sample(Section):
     """Its continuation, or the text with its masks filled in."""
 
 
+class Place(Section):
+    """A word on a map."""
+
+    word: str
+    x: float
+    y: float
+    """From 0 to 1."""
+
+
 class Source(Section):
     """What became of the rows of one source file."""
 
@@ -190,7 +199,7 @@ class Report(Section):
     labels: tuple[str, ...] = ()
     """None where a number is predicted, and then nothing of what is told by label."""
     metrics: dict[str, Metrics]
-    """`test`: the model; `majority`, `tfidf`, `mean`, `linear`: the baselines on the same rows."""
+    """`test`: the model; `majority`, `tfidf`, `mean`, `linear`, `unigram`: the baselines on the same rows."""
     intervals: dict[str, tuple[float, float]]
     """The model's 95 % interval by metric."""
     per_class: tuple[ClassFigures, ...] = ()
@@ -211,6 +220,8 @@ class Report(Section):
     samples: tuple[Sample, ...] = ()
     sampling: dict[str, float] = Field(default_factory=dict)
     """How samples were drawn: temperature, top_p, most_tokens, seed; and which share of tokens was masked."""
+    places: tuple[Place, ...] = ()
+    """Frequent words of word embeddings, in the plane in which they differ most."""
     checks: tuple[Check, ...] = ()
     comparisons: dict[str, Metrics] = Field(default_factory=dict)
     """`from_scratch`: the same fine-tune from random weights, on the same rows."""

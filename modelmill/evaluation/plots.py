@@ -5,10 +5,21 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from modelmill.evaluation.document import ConfidenceBin, ResidualBin, RocCurve
+from modelmill.evaluation.document import ConfidenceBin, Place, ResidualBin, RocCurve
 from modelmill.page.plots import CURVES, LEFT, PLOT_HEIGHT, PLOT_WIDTH, Axis, frame, round_up, share_bar, x, y
 
-__all__ = ["CURVES", "amount", "bar", "histogram", "predictions", "reliability", "residuals", "roc", "share_bar"]
+__all__ = [
+    "CURVES",
+    "amount",
+    "bar",
+    "histogram",
+    "places",
+    "predictions",
+    "reliability",
+    "residuals",
+    "roc",
+    "share_bar",
+]
 
 
 def bar(value: float, low: float, high: float, kind: str) -> Markup:
@@ -55,6 +66,29 @@ def reliability(bins: Sequence[ConfidenceBin], error: float) -> Markup:
         )
     said = f"Reliability diagram. Expected calibration error {error:.3f}."
     return frame(said, Axis(word="confidence in the prediction"), Axis(word="accuracy"), lines)
+
+
+def places(words: Sequence[Place]) -> Markup:
+    """Return words where they lie in a plane, each beside its dot."""
+    lines = []
+    for word in words:
+        right = word.x > 0.75
+        lines.append(
+            Markup(
+                '<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="1.5"/>'
+                '<text x="{at:.1f}" y="{base:.1f}" text-anchor="{anchor}">{word}</text>'
+            ).format(
+                x=x(word.x),
+                y=y(word.y),
+                at=x(word.x) + (-4 if right else 4),
+                base=y(word.y) + 3,
+                anchor="end" if right else "start",
+                word=word.word,
+            )
+        )
+    said = f"{len(words)} frequent words in the plane in which their vectors differ most."
+    across, up = (Axis(word=word, ticks=("", "")) for word in ("first principal component", "second"))
+    return frame(said, across, up, lines)
 
 
 def histogram(bins: Sequence[ConfidenceBin]) -> Markup:

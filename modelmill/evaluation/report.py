@@ -30,6 +30,7 @@ _ROW_WORDS = {
     "majority": "Majority class",
     "linear": "Least squares",
     "mean": "Training mean",
+    "unigram": "Frequency of words",
 }
 _KEY_FIGURES = ("accuracy", "balanced_accuracy", "f1_macro", "log_loss", "roc_auc", "r2", "rmse", "mae")
 # In the target's own unit, which may be of any size.

@@ -60,6 +60,15 @@ class Decoder(Section):
         return self
 
 
+class WordTable(Section):
+    """A vector for each word."""
+
+    family: Literal["word2vec"]
+    """Two tables, of words and of what stands around them (arXiv:1310.4546)."""
+    width: int = Field(default=100, ge=2, le=4096)
+    """Numbers of a vector."""
+
+
 class ImageNetwork(Section):
     """A network that looks at pictures."""
 
@@ -114,11 +123,14 @@ _KINDS = {
 
 def _language_family(value: Any) -> str:
     family = value.get("family", "bert") if isinstance(value, Mapping) else getattr(value, "family", "bert")
+    if family == "word2vec":
+        return "words"
     return "decoder" if family in get_args(Decoder.model_fields["family"].annotation) else "encoder"
 
 
 LanguageShape = Annotated[
-    Annotated[Architecture, Tag("encoder")] | Annotated[Decoder, Tag("decoder")], Discriminator(_language_family)
+    Annotated[Architecture, Tag("encoder")] | Annotated[Decoder, Tag("decoder")] | Annotated[WordTable, Tag("words")],
+    Discriminator(_language_family),
 ]
 """The shapes of language models, told apart by `family`."""
 
@@ -138,6 +150,7 @@ def _pretrained_family(value: Any) -> str:
 PretrainShape = Annotated[
     Annotated[Architecture, Tag("encoder")]
     | Annotated[Decoder, Tag("decoder")]
+    | Annotated[WordTable, Tag("words")]
     | Annotated[ImageNetwork, Tag("image")],
     Discriminator(_pretrained_family),
 ]

@@ -87,6 +87,10 @@ def _masked(facts: Mapping[str, Any]) -> Interface:
     return replace(_text(facts), classes=False, text="filled", given=lambda text: {"text": f"{text} [MASK]"})
 
 
+def _first_word(text: str) -> dict[str, Any]:
+    return {"text": next((word for word in text.split() if word.isalpha()), text)}
+
+
 def _image(_facts: Mapping[str, Any]) -> Interface:
     return Interface(
         columns={"image": "binary"},
@@ -134,6 +138,7 @@ _TASKS: Mapping[str, Callable[[Mapping[str, Any]], Interface]] = {
     "image-classification": _image,
     "causal-lm": lambda facts: replace(_text(facts), classes=False, text="continuation"),
     "masked-lm": _masked,
+    "word-embeddings": lambda facts: replace(_text(facts), classes=False, text="nearest", given=_first_word),
     "table-classification": _table,
     "table-regression": _table,
 }

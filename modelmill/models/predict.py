@@ -12,7 +12,7 @@ import torch
 
 from modelmill.cores import usable_cores
 from modelmill.errors import UserError
-from modelmill.models import image_predictor, language_predictor, table_predictor, text_predictor
+from modelmill.models import image_predictor, language_predictor, table_predictor, text_predictor, word_predictor
 from modelmill.models.folder import MODEL_FILE
 
 Answers = npt.NDArray[Any]
@@ -39,6 +39,7 @@ _LOADERS: Mapping[str, Callable[[Path, Mapping[str, Any]], Predictor]] = {
     "table-regression": table_predictor.load,
     "causal-lm": language_predictor.load_causal,
     "masked-lm": language_predictor.load_masked,
+    "word-embeddings": word_predictor.load,
 }
 """By task."""
 

@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from modelmill.errors import ModelmillError, UserError
+from modelmill.errors import ModelmillError, UserError, without_credentials
 from modelmill.home import tracking_uri
 from modelmill.models.folder import MODEL_FILE
 from modelmill.models.interface import Interface, interface
@@ -169,6 +169,35 @@ def fetch(reference: str, folder: Path) -> Path:
         UserError: there is no such model, version or alias.
         ModelmillError: MLflow does not answer.
     """
+    client, version = mlflow_client(), fixed(reference)
+    source = client.get_model_version_download_uri(version.name, version.version)
+    return _model_folder(_local(source, folder))
+
+
+def fetch_artifact(reference: str, folder: Path) -> Path:
+    """Fetch a model's folder from a run's artifacts, `runs:/<run>/<path>`: the folder itself, or a logged model's.
+
+    Raises:
+        UserError: there is no such run or path.
+    """
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    mlflow.set_tracking_uri(tracking_uri())
+    try:
+        found = Path(mlflow.artifacts.download_artifacts(artifact_uri=reference, dst_path=str(folder)))
+    except (MlflowException, OSError) as error:
+        raise UserError(f"{reference}: no such artifact at {without_credentials(tracking_uri())}: {error}") from error
+    return found if (found / "config.json").is_file() else _model_folder(found)
+
+
+def fixed(reference: str) -> Any:
+    """Return MLflow's version that a reference names now: `name@alias`, `models:/name@alias` or `models:/name/3`.
+
+    Raises:
+        UserError: there is no such model, version or alias.
+        ModelmillError: MLflow does not answer.
+    """
     from mlflow.exceptions import MlflowException
 
     name, mark, alias = reference.removeprefix("models:/").partition("@")
@@ -176,15 +205,12 @@ def fetch(reference: str, folder: Path) -> Path:
     try:
         if not mark:
             name, _, alias = name.partition("/")
-            version = client.get_model_version(name, alias)
-        else:
-            version = client.get_model_version_by_alias(name, alias)
+            return client.get_model_version(name, alias)
+        return client.get_model_version_by_alias(name, alias)
     except MlflowException as error:
         if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
             raise UserError(f"{reference}: {error.message}; {_known(client, name)}") from error
         raise ModelmillError(f"{reference}: MLflow does not answer: {error.message}") from error
-    source = client.get_model_version_download_uri(name, version.version)
-    return _model_folder(_local(source, folder))
 
 
 def _local(source: str, folder: Path) -> Path:

@@ -46,9 +46,17 @@ def causal_lm(model: Any, batch: Batch) -> Scored:
 
 def classification(model: Any, batch: Batch, smoothing: float = 0.0) -> Scored:
     """Predict a row's class; while learning, a share of the certainty goes to all classes alike."""
-    tensors = batch.tensors
-    logits_BC = family(model).class_logits(model, tensors["ids"], tensors["attention"])
-    return _cross_entropy(logits_BC, tensors["labels"], smoothing if model.training else 0.0)
+    return classified(class_logits(model, batch), batch, model.training, smoothing)
+
+
+def class_logits(model: Any, batch: Batch) -> Tensor:
+    """Return what a classifier says of a batch of texts [B, C]."""
+    return family(model).class_logits(model, batch.tensors["ids"], batch.tensors["attention"])
+
+
+def classified(logits_BC: Tensor, batch: Batch, learning: bool, smoothing: float = 0.0) -> Scored:
+    """Score logits by the rows' labels."""
+    return _cross_entropy(logits_BC, batch.tensors["labels"], smoothing if learning else 0.0)
 
 
 def row_classification(model: Any, batch: Batch) -> Scored:

@@ -135,9 +135,19 @@ def picture_classification(label_smoothing: float) -> Objective:
 
 
 def _classification(label_smoothing: float, model: Any, batch: Batch) -> Scored:
-    tensors = batch.tensors
-    logits_BL = model(tensors["pixels"]).float()
-    smoothing = label_smoothing if model.training else 0.0
+    return picture_scored(picture_logits(model, batch), batch, model.training, label_smoothing)
+
+
+def picture_logits(model: Any, batch: Batch) -> torch.Tensor:
+    """Return what a classifier says of a batch of pictures [B, L]."""
+    logits_BL: torch.Tensor = model(batch.tensors["pixels"])
+    return logits_BL
+
+
+def picture_scored(logits_BL: torch.Tensor, batch: Batch, learning: bool, label_smoothing: float) -> Scored:
+    """Score logits by the pictures' labels, of mixed pictures by both."""
+    tensors, logits_BL = batch.tensors, logits_BL.float()
+    smoothing = label_smoothing if learning else 0.0
     loss = F.cross_entropy(logits_BL, tensors["labels"], reduction="sum", label_smoothing=smoothing)
     if "share" in tensors:
         other = F.cross_entropy(logits_BL, tensors["other_labels"], reduction="sum", label_smoothing=smoothing)
