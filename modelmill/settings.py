@@ -10,7 +10,7 @@ LanguageTask = Literal["causal-lm", "masked-lm"]
 """Language models that are an end in themselves: no labelled rows, and pretraining is all the training."""
 TableTask = Literal["table-classification", "table-regression"]
 """What may be learned from tables."""
-Task = Literal[TextTask, "image-classification", TableTask, LanguageTask]
+Task = Literal[TextTask, "question-answering", "image-classification", TableTask, LanguageTask]
 """What a recipe may be for; of pictures and tables, ingest makes datasets."""
 
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from components.evaluate.language import measure_language
 from components.evaluate.numbers import measure_regression
+from components.evaluate.questions import measure_questions
 from components.evaluate.rows import ask_of, check_features, read_test_rows
 from components.evaluate.settings import EvaluateSettings
 from modelmill.dataset import Dataset, encode, open_dataset
@@ -62,6 +63,9 @@ def run(step: Step, settings: EvaluateSettings, model: str, labelled: str) -> Ev
     if settings.task == "table-regression":
         check_features(facts, dataset)
         report, table = measure_regression(step, settings, dataset, load_predictor(folder), {**facts, "model": model})
+        return _told(step, report, facts, table)
+    if settings.task == "question-answering":
+        report, table = measure_questions(step, settings, dataset, load_predictor(folder), {**facts, "model": model})
         return _told(step, report, facts, table)
     rows = read_test_rows(dataset)
     if dataset.meta["kind"] == "labelled-table":
@@ -175,7 +179,11 @@ def _summary(report: Report) -> dict[str, Any]:
     main = main_metric(test)
     others = {name: figures[main] for name, figures in report.metrics.items() if name != "test"}
     return {
-        **{name: test[name] for name in ("accuracy", "f1_macro", "r2", "rmse", "mae") if name in test},
+        **{
+            name: test[name]
+            for name in ("accuracy", "f1_macro", "r2", "rmse", "mae", "exact_match", "f1")
+            if name in test
+        },
         **{f"{name}_{main}": value for name, value in others.items()},
         "test_rows": report.test_rows,
         "checks_passed": f"{sum(check.passed for check in report.checks)} of {len(report.checks)}",

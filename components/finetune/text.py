@@ -24,7 +24,7 @@ def prepare(settings: FinetuneSettings, dataset: Dataset, start: Start) -> Learn
         UserError: there are no training or validation rows, or the model does not fit the data.
     """
     labels = dataset.meta["labels"]
-    classifier = text.classifier(_start(settings, dataset, start.folder), labels)
+    classifier = text.classifier(start_from(settings, dataset, start.folder), labels)
     text.family(classifier).set_dropout(classifier, settings.dropout)
     batches, cut_share = _batches(settings, dataset, "train")
 
@@ -42,19 +42,20 @@ def prepare(settings: FinetuneSettings, dataset: Dataset, start: Start) -> Learn
         best="accuracy",
         save=save,
         meta={"labels": labels, "max_tokens": settings.max_tokens},
-        plan=_plan(settings, classifier, batches.steps_per_epoch),
+        plan=plan_of(settings, classifier, batches.steps_per_epoch),
         figures={"truncated_share": cut_share},
     )
 
 
-def _plan(settings: FinetuneSettings, model: torch.nn.Module, batches: int) -> strategy.Plan | None:
+def plan_of(settings: FinetuneSettings, model: torch.nn.Module, batches: int) -> strategy.Plan | None:
+    """Return which weights learn, when an epoch has so many batches; None for all, always, at one rate."""
     if settings.plain:
         return None
     epoch = -(-batches // settings.accumulate)
     return strategy.plan(model, settings.strategy, settings.layer_decay, epoch if settings.gradual else None)
 
 
-def _start(settings: FinetuneSettings, dataset: Dataset, folder: Path | None) -> Path | PreTrainedConfig:
+def start_from(settings: FinetuneSettings, dataset: Dataset, folder: Path | None) -> Path | PreTrainedConfig:
     """Return the folder with the weights to start from, or the shape of random ones."""
     vocabulary, max_tokens = dataset.meta["vocabulary"], settings.max_tokens
     if folder is None:

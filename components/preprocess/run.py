@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from components.preprocess import images, tables, text
+from components.preprocess import images, questions, tables, text
 from components.preprocess.outputs import Inputs, PreprocessOutputs
 from components.preprocess.settings import PreprocessSettings
 from modelmill.dataset import open_dataset
@@ -14,6 +14,7 @@ _KINDS: Mapping[str, Callable[[Step, PreprocessSettings, Inputs], PreprocessOutp
     "labelled-text": text.run,
     "images": images.run,
     "labelled-images": images.run,
+    "labelled-questions": questions.run,
     "labelled-table": tables.run,
 }
 """By what ingest's dataset holds."""

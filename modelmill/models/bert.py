@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification
+from transformers import BertConfig, BertForMaskedLM, BertForQuestionAnswering, BertForSequenceClassification
 
 from modelmill.models.architecture import Architecture
 from modelmill.models.family import Family
@@ -39,6 +39,12 @@ def class_logits(model: Any, ids_BT: Tensor, attention_BT: Tensor) -> Tensor:
     hidden_B1D = encode_at(model.bert, ids_BT, attention_BT, first_B1)
     logits_BC: Tensor = model.classifier(model.dropout(model.bert.pooler(hidden_B1D)))
     return logits_BC
+
+
+def span_logits(model: Any, ids_BT: Tensor, attention_BT: Tensor, segments_BT: Tensor) -> tuple[Tensor, Tensor]:
+    """Return how much each token is the first one of an answer [B, T], and the last one."""
+    made = model(input_ids=ids_BT, attention_mask=attention_BT, token_type_ids=segments_BT)
+    return made.start_logits, made.end_logits
 
 
 def encode_at(bert: Any, ids_BT: Tensor, attention_BT: Tensor | None, wanted_BK: Tensor) -> Tensor:
@@ -84,9 +90,11 @@ def _unhindered(model: torch.nn.Module) -> None:
 FAMILY = Family(
     masked_lm=BertForMaskedLM,
     classifier=BertForSequenceClassification,
-    heads=("cls.", "classifier.", "bert.pooler."),
+    spans=BertForQuestionAnswering,
+    heads=("cls.", "classifier.", "bert.pooler.", "qa_outputs."),
     new_config=new_config,
     masked_logits=masked_logits,
     class_logits=class_logits,
+    span_logits=span_logits,
     unhindered=_unhindered,
 )

@@ -21,6 +21,8 @@ class Family:
     """transformers' class of the encoder under a masked-language-model head."""
     classifier: Any
     """transformers' class of the encoder under a classifier."""
+    spans: Any
+    """transformers' class of the encoder under scores of where an answer starts and ends."""
     heads: tuple[str, ...]
     """How the names of those weights begin that a model may lack when it starts from an encoder."""
     new_config: Callable[[Architecture, int, int, int], PreTrainedConfig]
@@ -29,6 +31,9 @@ class Family:
     """Language model, ids [B, T], wanted positions [B, K], which of them are real [B, K] → logits [M, V]."""
     class_logits: Callable[[Any, Tensor, Tensor], Tensor]
     """Classifier, ids [B, T], true at tokens and false at padding [B, T] → logits [B, C]."""
+    span_logits: Callable[[Any, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+    """Spans, ids [B, T], true at tokens [B, T], 1 at the second text and 0 elsewhere [B, T] → how much each token is
+    the first one of an answer [B, T], and the last one [B, T]."""
     unhindered: Callable[[torch.nn.Module], None]
     """Takes dropout out of attention, which so takes the fused kernels, on processors too, which have none with it."""
 

@@ -43,6 +43,26 @@ class Tokenizer:
         encodings = self.backend.encode_batch_fast(cut, is_pretokenized=not whole, add_special_tokens=False)
         return [np.array(encoding.ids, dtype=np.int64) for encoding in encodings]
 
+    def offsets(self, texts: Sequence[str]) -> list[tuple[Ids, Ids, Ids]]:
+        """Return the ids of each text, whole, without special tokens, and the characters where each token starts, ends.
+
+        Raises:
+            UserError: texts are cut into words first, whose tokens know no place in the text.
+        """
+        if self.segment:
+            raise UserError(
+                f"the tokenizer cuts texts into words ({self.segment}), and its tokens' places are then those in a "
+                "word and not in the text that an answer is cut out of; leave preprocess.tokenizer.segment out"
+            )
+        made = []
+        # Not `encode_batch_fast`, which is fast for not keeping the places.
+        encodings = self.backend.encode_batch(list(texts), add_special_tokens=False)
+        for text, encoding in zip(texts, encodings, strict=True):
+            places = [_trimmed(text, start, end) for start, end in encoding.offsets]
+            places_T2 = np.array(places, dtype=np.int64).reshape(-1, 2)
+            made.append((np.array(encoding.ids, dtype=np.int64), places_T2[:, 0], places_T2[:, 1]))
+        return made
+
     def text(self, ids_T: Ids) -> str:
         """Return the text that tokens stand for, special tokens left out."""
         text: str = self.backend.decode(ids_T.tolist(), skip_special_tokens=True)
@@ -55,6 +75,13 @@ class Tokenizer:
     def row(self, document_T: Ids, max_tokens: int) -> Ids:
         """Return [CLS] document [SEP], the document cut so that at most `max_tokens` ids come out."""
         return framed(document_T, self.special, max_tokens)
+
+
+def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
+    """Return a token's place without the space before the word, which some tokenizers make a part of it."""
+    while start < end - 1 and text[start].isspace():
+        start += 1
+    return start, end
 
 
 def framed(document_T: npt.NDArray[Any], special: Mapping[str, int], max_tokens: int) -> npt.NDArray[Any]:
