@@ -172,6 +172,11 @@ class Recipe(Section):
         if self.task == "question-answering":
             if wrong := misfit(self.finetune.questions, self.preprocess.max_tokens):
                 raise ValueError(wrong)
+            if self.preprocess.tokenizer is not None and self.preprocess.tokenizer.segment is not None:
+                raise ValueError(
+                    "preprocess.tokenizer.segment: tokens of words cut by jieba have no place in the text that an "
+                    "answer is cut out of; leave it out"
+                )
             if self.finetune.label_smoothing:
                 raise ValueError("finetune.label_smoothing: is for classes, and an answer has none; leave it out")
         is_table, model = self.task in get_args(TableTask), self.finetune.model

@@ -25,7 +25,7 @@ class Evaluate(Section):
     must_beat: tuple[Baseline, ...] = ("majority",)
     """Baselines whose accuracy, or R², the model's must exceed; the majority class, or the mean, always is one of them.
     `linear` is ordinary least squares on the same transformed features. Of answers to questions F1 counts, and the
-    first sentence always is one of them; `sliding_window` answers by the words it shares (arXiv:1606.05250, section 5.1)."""
+    first sentence always is one of them; `sliding_window` is that of arXiv:1606.05250, section 5.1."""
     prompts: tuple[str, ...] = ()
     """Texts that a language model is to continue in the report (`[MASK]` is to be filled in by a masked one)."""
     compare: tuple[Literal["from_scratch"], ...] = ()

@@ -21,7 +21,7 @@ from components.preprocess.tokenizer import train_tokenizer
 from modelmill.dataset import Dataset, DatasetWriter, open_dataset, write_made
 from modelmill.errors import ModelmillError
 from modelmill.models.base import base_folder
-from modelmill.models.tokenizer import Tokenizer, load_tokenizer, save_tokenizer
+from modelmill.models.tokenizer import Tokenizer, check_places, load_tokenizer, save_tokenizer
 from modelmill.step import Step
 from modelmill.version import code_digest
 
@@ -39,9 +39,10 @@ def run(step: Step, settings: PreprocessSettings, inputs: Inputs) -> PreprocessO
         UserError: the base model has no usable tokenizer, or the tokenizer cuts texts into words first.
         ModelmillError: a dataset or the base model is not what it was, or an answer is not where its row says.
     """
+    if settings.tokenizer is not None:
+        check_places(settings.tokenizer.segment or "")
     tokenizer = _tokenizer(step, settings, inputs)
-    # Before any text is read.
-    tokenizer.offsets([])
+    check_places(tokenizer.segment)
     corpus = PreprocessOutputs(corpus="", labelled="", made_corpus="", made_labelled="", summary={})
     if inputs.corpus:
         corpus = text.run(step, settings, Inputs(corpus=inputs.corpus, labelled="", base=inputs.base))

@@ -20,8 +20,9 @@ _PICTURE = r"^(data:image/png;base64,[A-Za-z0-9+/]+={0,2})?$"
 
 Metrics = dict[str, float]
 """Figures by name: of answers to questions exact_match, f1, loss; of classes accuracy, balanced_accuracy,
-precision_macro, recall_macro, f1_macro, log_loss, roc_auc where there are two labels, and f1_<label> of each of up to 20; of predicted numbers r2, rmse, mae, and where it means much
-mean_absolute_percentage_error; of a language model loss, perplexity, accuracy, bits_per_byte."""
+precision_macro, recall_macro, f1_macro, log_loss, roc_auc where there are two labels, and f1_<label> of each of up to
+20; of predicted numbers r2, rmse, mae, and where it means much mean_absolute_percentage_error; of a language model
+loss, perplexity, accuracy, bits_per_byte."""
 
 
 class ClassFigures(Section):

@@ -49,11 +49,7 @@ class Tokenizer:
         Raises:
             UserError: texts are cut into words first, whose tokens know no place in the text.
         """
-        if self.segment:
-            raise UserError(
-                f"the tokenizer cuts texts into words ({self.segment}), and its tokens' places are then those in a "
-                "word and not in the text that an answer is cut out of; leave preprocess.tokenizer.segment out"
-            )
+        check_places(self.segment)
         made = []
         # Not `encode_batch_fast`, which is fast for not keeping the places.
         encodings = self.backend.encode_batch(list(texts), add_special_tokens=False)
@@ -75,6 +71,19 @@ class Tokenizer:
     def row(self, document_T: Ids, max_tokens: int) -> Ids:
         """Return [CLS] document [SEP], the document cut so that at most `max_tokens` ids come out."""
         return framed(document_T, self.special, max_tokens)
+
+
+def check_places(segment: str) -> None:
+    """Check that a tokenizer's tokens know their places in a text.
+
+    Raises:
+        UserError: texts are cut into words first.
+    """
+    if segment:
+        raise UserError(
+            f"preprocess.tokenizer.segment: {segment} cuts texts into words, and a token's place is then that in a "
+            "word and not in the text that an answer is cut out of; leave it out"
+        )
 
 
 def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:

@@ -44,7 +44,7 @@ def test_left_out_nothing_is_asked_but_to_beat_the_majority_class() -> None:
         ({"thresholds": {"accuracy": {}}}, "give either min or max"),
         ({"thresholds": {"accuracy": {"mim": 0.8}}}, "Extra inputs are not permitted"),
         ({"thresholds": {"accuracy": {"min": "0.8"}}}, "Input should be a valid number"),
-        ({"must_beat": ["tf-idf"]}, "Input should be 'majority', 'tfidf', 'mean' or 'linear'"),
+        ({"must_beat": ["tf-idf"]}, "Input should be 'majority', 'tfidf', 'mean', 'linear'"),
         ({"compare": ["scratch"]}, "Input should be 'from_scratch'"),
         ({"treshold": {}}, "Extra inputs are not permitted"),
         ({"subject": "from_scratch"}, "thresholds, must_beat and compare must be empty"),
