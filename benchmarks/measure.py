@@ -6,6 +6,7 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Sequence
@@ -80,6 +81,73 @@ def machine() -> str:
     )
     memory = psutil.virtual_memory().total / 2**30
     return f"{len(os.sched_getaffinity(0))} cores of {model}, {memory:.0f} GiB, Python {platform.python_version()}"
+
+
+def step_in(folder: Path, name: str) -> Any:
+    """Return a step that works in a folder, with a store in it and its events beside."""
+    from modelmill.events import Events
+    from modelmill.step import Step
+    from modelmill.store import open_store
+
+    scratch = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=folder))
+    events = Events(name, scratch.with_suffix(".jsonl"))
+    return Step(name=name, store=open_store(str(folder / "store")), scratch=scratch, events=events)
+
+
+@dataclass(kw_only=True)
+class Rounds:
+    """What the rounds of a benchmark gave, by side."""
+
+    rates: dict[str, list[float]]
+    losses: dict[str, list[float]]
+    memory: dict[str, float]
+    """Peak of the last round, in MB."""
+    facts: dict[str, dict[str, Any]]
+    """What each side said in the last round."""
+
+    def figures(self) -> dict[str, Any]:
+        """Return what a benchmark of training tells beside its rates."""
+        return {
+            "precision": {side: each["precision"] for side, each in self.facts.items()},
+            "validation_loss": {side: round(statistics.median(each), 4) for side, each in self.losses.items()},
+            "validation_losses": {side: [round(one, 4) for one in each] for side, each in self.losses.items()},
+            "peak_memory_mb": self.memory,
+        }
+
+
+def alternate(module: str, arguments: Sequence[str | Path], rounds: int, sides: Sequence[str], unit: str) -> Rounds:
+    """Run `python -m module --side SIDE … --seed N` for each side in turn; each prints `rate` and `validation_loss`."""
+    made = Rounds(rates={side: [] for side in sides}, losses={side: [] for side in sides}, memory={}, facts={})
+    for number in range(rounds):
+        for side in sides:
+            ran = run([sys.executable, "-m", module, "--side", side, *arguments, "--seed", str(number)])
+            made.rates[side].append(ran.output["rate"])
+            made.losses[side].append(ran.output["validation_loss"])
+            made.memory[side], made.facts[side] = ran.peak_memory_mb, ran.output
+            loss = made.losses[side][-1]
+            say(f"round {number + 1}: {side} {made.rates[side][-1]:,.1f} {unit}, loss {loss:.4f}, {ran.seconds:.0f} s")
+    return made
+
+
+def faster_precision(module: str, side: Sequence[str | Path], unit: str) -> str:
+    """Return the precision in which a peer is faster here, by a few steps in each.
+
+    Raises:
+        RuntimeError: it runs in neither.
+    """
+    rates, said = {}, ""
+    for precision in ("fp32", "bf16"):
+        command = [sys.executable, "-m", module, "--side", *side, "--steps", "2", "--precision", precision]
+        try:
+            rates[precision] = run(command).output["rate"]
+        except RuntimeError as error:
+            said = str(error)
+            say(f"the peer in {precision}: does not run here ({said.splitlines()[-1]})")
+            continue
+        say(f"the peer in {precision}: {rates[precision]:,.0f} {unit}")
+    if not rates:
+        raise RuntimeError(said)
+    return max(rates, key=lambda each: rates[each])
 
 
 def report(name: str, *, unit: str, ours: Sequence[float], peer: Sequence[float], peer_name: str, **facts: Any) -> None:

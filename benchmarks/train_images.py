@@ -10,14 +10,12 @@ loop of torchvision's references/classification/train.py: a Dataset of PIL pictu
 import argparse
 import json
 import math
-import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import report, run, say
+from benchmarks.measure import alternate, report, step_in
 
 _SOURCE = "/usr/share/datasets/fashion-mnist"
 _SIDE = 32
@@ -49,40 +47,18 @@ def main() -> None:
 
 def _measure(folder: Path, given: argparse.Namespace) -> None:
     dataset = _prepare(folder, given)
-    rates: dict[str, list[float]] = {"ours": [], "reference": []}
-    losses: dict[str, list[float]] = {"ours": [], "reference": []}
-    memory, facts = {}, {}
-    for number in range(given.rounds):
-        for side, found in rates.items():
-            command = [sys.executable, "-m", "benchmarks.train_images", "--side", side, folder, dataset]
-            made = run([*command, "--seed", str(number), "--workers", str(given.workers)])
-            found.append(made.output["rate"])
-            losses[side].append(made.output["validation_loss"])
-            memory[side] = made.peak_memory_mb
-            facts[side] = made.output
-            say(f"round {number + 1}: {side} {found[-1]:,.1f} pictures/s, loss {losses[side][-1]:.4f}")
+    told = [folder, dataset, "--workers", str(given.workers)]
+    made = alternate("benchmarks.train_images", told, given.rounds, ("ours", "reference"), "pictures/s")
     report(
         "train_images",
         unit="pictures/s",
-        ours=rates["ours"],
-        peer=rates["reference"],
+        ours=made.rates["ours"],
+        peer=made.rates["reference"],
         peer_name="torchvision references/classification loop with DataLoader",
-        pictures=facts["ours"]["pictures"],
-        precision={side: each["precision"] for side, each in facts.items()},
-        data_wait_share=facts["ours"]["data_wait_share"],
-        validation_loss={side: round(statistics.median(each), 4) for side, each in losses.items()},
-        validation_losses={side: [round(one, 4) for one in each] for side, each in losses.items()},
-        peak_memory_mb=memory,
+        pictures=made.facts["ours"]["pictures"],
+        data_wait_share=made.facts["ours"]["data_wait_share"],
+        **made.figures(),
     )
-
-
-def _step(folder: Path, name: str) -> Any:
-    from modelmill.events import Events
-    from modelmill.step import Step
-    from modelmill.store import open_store
-
-    scratch = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=folder))
-    return Step(name=name, store=open_store(str(folder / "store")), scratch=scratch, events=Events(name, None))
 
 
 def _prepare(folder: Path, given: argparse.Namespace) -> str:
@@ -95,9 +71,9 @@ def _prepare(folder: Path, given: argparse.Namespace) -> str:
 
     source = {"uri": str(given.source), "sample": given.sample}
     told = IngestSettings.model_validate({"task": "image-classification", "labelled": [source]})
-    labelled = ingest(_step(folder, "ingest"), told, pin(told.uris)).labelled
+    labelled = ingest(step_in(folder, "ingest"), told, pin(told.uris)).labelled
     settings = PreprocessSettings.model_validate({"task": "image-classification", "images": {"size": _SIDE}})
-    return preprocess(_step(folder, "preprocess"), settings, "", labelled, "").labelled
+    return preprocess(step_in(folder, "preprocess"), settings, "", labelled, "").labelled
 
 
 def _ours(folder: Path, dataset: str, given: argparse.Namespace) -> dict[str, Any]:
@@ -117,7 +93,7 @@ def _ours(folder: Path, dataset: str, given: argparse.Namespace) -> dict[str, An
             "seed": given.seed,
         }
     )
-    found = finetune(_step(folder, "finetune"), settings, dataset, "", "").summary
+    found = finetune(step_in(folder, "finetune"), settings, dataset, "", "").summary
     kept = ("validation_loss", "precision", "data_wait_share")
     return {"rate": found["samples_per_second"], "pictures": _rows(folder, dataset), **{k: found[k] for k in kept}}
 

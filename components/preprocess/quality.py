@@ -9,18 +9,24 @@ from modelmill.models.tokenizer import Tokenizer
 
 # Enough for three digits of every figure.
 MOST_TEXTS = 2000
+_MOST_CHARACTERS = 300_000
 # A run of letters and digits is a word, and so is every Chinese character, and every mark that is neither.
 _WORD = re.compile(r"[\u3400-\u9fff]|[^\W\u3400-\u9fff]+|[^\w\s]")
 
 
 def quality(tokenizer: Tokenizer, texts: Iterable[str]) -> dict[str, float]:
-    """Return the figures of a tokenizer on the first of some texts; none without a text that has tokens.
+    """Return the figures of a tokenizer on the first of some texts; none where they have no tokens.
 
     `bytes_per_token`; `fertility`, tokens a word, where words are runs of letters and digits, single Chinese characters
     (words of jieba where the tokenizer has it) and marks; `unknown_share` of the tokens; `round_trip`, the share of
     texts that decode back exactly, which no tokenizer that changes letters can make 1.
     """
-    kept = list(islice(texts, MOST_TEXTS))
+    kept, left = [], _MOST_CHARACTERS
+    for text in islice(texts, MOST_TEXTS):
+        kept.append(text)
+        left -= len(text)
+        if left <= 0:
+            break
     documents = tokenizer.documents(kept)
     tokens = sum(map(len, documents))
     if not tokens:

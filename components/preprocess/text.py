@@ -126,9 +126,8 @@ class _Work:
             yield pa.concat_tables(waiting)
 
     def _encoded(self, texts: list[str], counts: _Counts) -> pa.ListArray:
-        documents = self.tokenizer.documents(texts)
-        length_D = np.array([len(ids_T) for ids_T in documents], dtype=np.int64)
-        ids = np.concatenate([np.empty(0, dtype=np.int64), *documents]).astype(self._dtype)
+        ids, length_D = self.tokenizer.encoded(texts)
+        ids = ids.astype(self._dtype)
         counts.texts += len(texts)
         counts.bytes += sum(len(text.encode()) for text in texts)
         counts.tokens += len(ids)

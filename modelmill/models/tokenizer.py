@@ -5,6 +5,8 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import numpy.typing as npt
 
 from modelmill.errors import UserError
 from modelmill.models.segment import segmented
+from modelmill.models.word_cache import WordCache
 
 TOKENIZER_FILE = "tokenizer.json"
 CONFIG_FILE = "tokenizer_config.json"
@@ -20,6 +23,9 @@ SPECIAL_TOKENS = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]"
 """The names that BERT gives to its special tokens, by their role."""
 
 Ids = npt.NDArray[np.int64]
+
+# Fewer texts are not worth remembering their words.
+_MANY = 64
 
 
 @dataclass(frozen=True)
@@ -38,10 +44,23 @@ class Tokenizer:
 
     def documents(self, texts: Sequence[str]) -> list[Ids]:
         """Return the ids of each text, whole, without special tokens."""
+        ids_S, length_N = self.encoded(texts)
+        return np.split(ids_S, np.cumsum(length_N)[:-1]) if len(texts) else []
+
+    def encoded(self, texts: Sequence[str]) -> tuple[Ids, Ids]:
+        """Return the ids [S] of texts, end to end and without special tokens, and how many each text has [N]."""
+        if len(texts) >= _MANY and self._cache is not None:
+            return self._cache.encoded(texts)
         whole = not self.segment
         cut = list(texts) if whole else segmented(texts)
         encodings = self.backend.encode_batch_fast(cut, is_pretokenized=not whole, add_special_tokens=False)
-        return [np.array(encoding.ids, dtype=np.int64) for encoding in encodings]
+        found = [encoding.ids for encoding in encodings]
+        length_N = np.fromiter(map(len, found), dtype=np.int64, count=len(found))
+        return np.fromiter(chain.from_iterable(found), dtype=np.int64, count=int(length_N.sum())), length_N
+
+    @cached_property
+    def _cache(self) -> WordCache | None:
+        return None if self.segment else WordCache.of(self.backend)
 
     def offsets(self, texts: Sequence[str]) -> list[tuple[Ids, Ids, Ids]]:
         """Return the ids of each text, whole, without special tokens, and the characters where each token starts, ends.

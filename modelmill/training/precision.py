@@ -25,6 +25,8 @@ _HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 # Below this bfloat16 is not worth its rounding.
 WORTHWHILE = 1.1
 _ROUNDS = 3
+# Rows and columns: a product of such matrices takes 3 ms on two cores.
+_PRODUCT = 512
 _PROBE_SECONDS = 20.0
 
 
@@ -61,9 +63,20 @@ def choose(
         if not runs:
             raise UserError(f"precision: bf16 does not run on this {device.type}; write auto or fp32")
         return "bf16", {}
-    speedup = bf16_speedup(device, run) if runs else 0.0
+    speedup = product_speedup(device) if runs else 0.0
+    if speedup >= 1:
+        speedup = bf16_speedup(device, run)
     log.info("on this %s bf16 %s", device.type, f"is {speedup:.2f} times as fast as fp32" if runs else "does not run")
     return "bf16" if speedup >= WORTHWHILE else "fp32", {"bf16_speedup": speedup}
+
+
+def product_speedup(device: torch.device) -> float:
+    """Return how many times as fast a product of matrices is in bf16: a glance, as a batch may take minutes."""
+    fastest = {}
+    for kind in (torch.float32, torch.bfloat16):
+        a = torch.ones(_PRODUCT, _PRODUCT, dtype=kind, device=device)
+        fastest[kind] = min(_timed(device, lambda a=a: (a @ a).sum().item()) for _ in range(_ROUNDS))  # type: ignore[misc]
+    return fastest[torch.float32] / fastest[torch.bfloat16]
 
 
 def bf16_speedup(device: torch.device, run: Callable[[Precision, int], None]) -> float:

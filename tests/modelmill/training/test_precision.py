@@ -61,13 +61,24 @@ def test_both_precisions_are_timed_in_turn_on_the_same_batches(bf16_seconds: flo
 
 
 @pytest.mark.parametrize(("seconds", "chosen"), [(0.02, "bf16"), (0.0385, "fp32"), (0.08, "fp32")])
-def test_bf16_is_taken_only_where_it_runs_and_is_worth_it(bf16: bool, seconds: float, chosen: Precision) -> None:
+def test_bf16_is_taken_only_where_it_runs_and_is_worth_it(
+    bf16: bool, seconds: float, chosen: Precision, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "product_speedup", lambda _device: 1.5)
+
     def run(in_precision: Precision, _number: int) -> None:
         time.sleep(seconds if in_precision == "bf16" else 0.04)
 
     found, figures = precision.choose("auto", CPU, run)
     assert found == (chosen if bf16 else "fp32")
     assert (figures["bf16_speedup"] > 0) is bf16
+
+
+def test_where_a_product_is_slower_in_bf16_no_batch_is_computed_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "bf16_runs", lambda _device: True)
+    seconds = iter([1, 2, 3, 5, 4, 6])
+    monkeypatch.setattr(precision, "_timed", lambda _device, _work: next(seconds))
+    assert precision.choose("auto", CPU, refuse) == ("fp32", {"bf16_speedup": 0.25})
 
 
 def test_autocast_computes_in_the_precision_that_was_chosen() -> None:
