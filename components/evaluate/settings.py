@@ -5,7 +5,7 @@ from typing import Literal, get_args
 from pydantic import Field, field_validator, model_validator
 
 from modelmill.evaluation.checks import LOWER_IS_BETTER, Baseline, ClassMetric, Metric, NumberMetric, Threshold
-from modelmill.settings import Section, Task
+from modelmill.settings import Section, Task, TextTask
 
 
 class Evaluate(Section):
@@ -57,7 +57,7 @@ def unfit_for(task: Task, evaluate: Evaluate) -> str:
             there = ", ".join(get_args(NumberMetric if number else ClassMetric))
             return f"evaluate.thresholds.{name}: is no figure of {task}, whose figures are {there}"
     has: list[str] = ["mean", "linear"] if number else ["majority"]
-    has += ["tfidf"] if task == "text-classification" else []
+    has += ["tfidf"] if task in get_args(TextTask) else []
     for baseline in evaluate.must_beat:
         # The default says majority, which is the mean of a regression.
         if baseline not in has and not (number and evaluate.must_beat == ("majority",)):
