@@ -101,7 +101,7 @@ def _told(step: Step, report: Report, facts: Mapping[str, Any], predictions: pa.
 
 def _predict(step: Step, predictor: "Predictor", rows: TestRows) -> Floats:
     # Texts of like length go together, so that little padding is computed.
-    order = sorted(range(len(rows.inputs)), key=lambda row: (len(rows.inputs[row]), row))
+    order = sorted(range(len(rows.inputs)), key=lambda row: (len(rows.texts[row]), row))
     probability_NL = np.zeros((len(order), len(rows.labels)))
     for start in range(0, len(order), _CHUNK):
         step.check_stop()
@@ -123,19 +123,23 @@ def _baselines(step: Step, dataset: Dataset, rows: TestRows) -> dict[str, Floats
     total = min(dataset.rows("train"), _BASELINE_ROWS)
     if not total:
         raise UserError(f"{dataset.address}: no rows in the train split; raise ingest.split.train")
-    has_text = "text" in dataset.schema.names
-    texts: list[str] = []
+    # Of pairs a row has two texts.
+    columns = [name for name in ("text", "pair") if name in dataset.schema.names]
+    texts: dict[str, list[str]] = {name: [] for name in columns}
     labels: list[int] = []
-    for batch in dataset.batches("train", ["text", "label"] if has_text else ["label"]):
-        texts += batch["text"].to_pylist() if has_text else []
+    for batch in dataset.batches("train", [*columns, "label"]):
+        for name in columns:
+            texts[name] += batch[name].to_pylist()
         labels += batch["label"].to_pylist()
         if len(labels) >= total:
             break
     count, truth = len(rows.labels), np.array(labels[:total], dtype=np.int64)
     found = {"majority": baselines.majority(truth, count, len(rows.ids))}
-    if has_text:
+    if columns:
         step.progress("fitting the tf-idf baseline", 0, total, "rows")
-        found["tfidf"] = baselines.tfidf(texts[:total], truth, count, rows.texts)
+        train = [texts[name][:total] for name in columns]
+        asked = [[one[name] for one in rows.inputs] for name in columns] if len(columns) > 1 else [rows.texts]
+        found["tfidf"] = baselines.tfidf(train[0], truth, count, asked[0], *(train[1:] + asked[1:]))
         step.progress("fitting the tf-idf baseline", total, total, "rows")
     return found
 

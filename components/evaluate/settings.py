@@ -14,7 +14,7 @@ from modelmill.evaluation.checks import (
     NumberMetric,
     Threshold,
 )
-from modelmill.settings import Section, Task
+from modelmill.settings import Section, Task, TextTask
 
 
 class Evaluate(Section):
@@ -69,7 +69,7 @@ def unfit_for(task: Task, evaluate: Evaluate) -> str:
             there = ", ".join(get_args(figures))
             return f"evaluate.thresholds.{name}: is no figure of {task}, whose figures are {there}"
     has: list[str] = ["mean", "linear"] if number else ["majority"]
-    has += ["tfidf"] if task == "text-classification" else []
+    has += ["tfidf"] if task in get_args(TextTask) else []
     has = ["first_sentence", "sliding_window"] if questions else has
     for baseline in evaluate.must_beat:
         # The default says majority, which is the mean of a regression, and the first sentence of a context.

@@ -23,6 +23,7 @@ from modelmill.version import code_digest
 
 _LEARNERS: Mapping[str, Callable[[FinetuneSettings, Dataset, Start], Learner]] = {
     "labelled-tokens": text.prepare,
+    "pair-tokens": text.prepare,
     "labelled-pixels": images.prepare,
     "question-tokens": questions.prepare,
     "labelled-rows": tables.prepare,

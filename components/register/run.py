@@ -20,6 +20,7 @@ from modelmill.version import code_digest, git_commit
 _EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "text": ("text",),
     "labelled-text": ("text",),
+    "labelled-pairs": ("text", "pair"),
     "labelled-questions": ("question", "context"),
     "labelled-images": ("image",),
     "labelled-table": ("features",),

@@ -86,6 +86,15 @@ def _text(_facts: Mapping[str, Any]) -> Interface:
     )
 
 
+def _pair(facts: Mapping[str, Any]) -> Interface:
+    names = ("text", "pair")
+
+    def inputs(frame: "pd.DataFrame") -> list[Any]:
+        return [dict(zip(names, map(str, row), strict=True)) for row in frame[[*names]].itertuples(index=False)]
+
+    return replace(_text(facts), columns=dict.fromkeys(names, "string"), inputs=inputs, given=dict)
+
+
 def _masked(facts: Mapping[str, Any]) -> Interface:
     # A text as it comes from a corpus has nothing to fill in.
     return replace(_text(facts), classes=False, text="filled", given=lambda text: {"text": f"{text} [MASK]"})
@@ -148,6 +157,7 @@ def _typed(row: Mapping[str, Any]) -> dict[str, Any]:
 _TASKS: Mapping[str, Callable[[Mapping[str, Any]], Interface]] = {
     "text-classification": _text,
     "question-answering": _question,
+    "pair-classification": _pair,
     "image-classification": _image,
     "causal-lm": lambda facts: replace(_text(facts), classes=False, text="continuation"),
     "masked-lm": _masked,

@@ -36,6 +36,7 @@ class Predictor(Protocol):
 _LOADERS: Mapping[str, Callable[[Path, Mapping[str, Any]], Predictor]] = {
     "text-classification": text_predictor.load,
     "question-answering": question_predictor.load,
+    "pair-classification": text_predictor.load,
     "image-classification": image_predictor.load,
     "table-classification": table_predictor.load,
     "table-regression": table_predictor.load,

@@ -1,6 +1,6 @@
 """Text to token ids, for preparing data and for serving alike, so that the two cannot drift apart. Needs no torch."""
 
-# N texts of a batch, T tokens of one text
+# N texts, B rows of a batch, T tokens of one text or row
 
 import json
 from collections.abc import Mapping, Sequence
@@ -118,6 +118,37 @@ def framed(document_T: npt.NDArray[Any], special: Mapping[str, int], max_tokens:
     row_T = np.empty(len(body_T) + 2, dtype=document_T.dtype)
     row_T[0], row_T[1:-1], row_T[-1] = special["cls"], body_T, special["sep"]
     return row_T
+
+
+def framed_pair(
+    text_T: npt.NDArray[Any], pair_T: npt.NDArray[Any], special: Mapping[str, int], max_tokens: int
+) -> tuple[npt.NDArray[Any], int]:
+    """Return [CLS] text [SEP] pair [SEP], at most `max_tokens` ids of the text's type, and where the pair begins.
+
+    The longer of the two is cut first: until both are as long, or all fits; then both alike, as transformers'
+    `longest_first` does.
+    """
+    keep, keep_pair = pair_lengths(len(text_T), len(pair_T), max_tokens)
+    sep = [special["sep"]]
+    parts = ([special["cls"]], text_T[:keep], sep, pair_T[:keep_pair], sep)
+    return np.concatenate(parts, dtype=text_T.dtype, casting="unsafe"), keep + 2
+
+
+def pair_lengths(text: int, pair: int, max_tokens: int) -> tuple[int, int]:
+    """Return how many tokens of a text and of its pair are kept, so that with three special ones they fit."""
+    room = max_tokens - 3
+    if text + pair <= room:
+        return text, pair
+    short, long = sorted((text, pair))
+    short, long = (short, room - short) if short <= room // 2 else (room // 2, room - room // 2)
+    return (short, long) if text <= pair else (long, short)
+
+
+def segments(second_B: npt.NDArray[Any], length_B: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return 1 at the tokens of a row's second text, to the row's end, and 0 elsewhere: [B, T], T the longest row."""
+    place_T = np.arange(int(length_B.max()))
+    second_BT: npt.NDArray[Any] = (place_T >= second_B[:, None]) & (place_T < length_B[:, None])
+    return second_BT.astype(np.int64)
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:

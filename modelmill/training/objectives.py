@@ -47,7 +47,7 @@ def causal_lm(model: Any, batch: Batch) -> Scored:
 def classification(model: Any, batch: Batch, smoothing: float = 0.0) -> Scored:
     """Predict a row's class; while learning, a share of the certainty goes to all classes alike."""
     tensors = batch.tensors
-    logits_BC = family(model).class_logits(model, tensors["ids"], tensors["attention"])
+    logits_BC = family(model).classify(model, tensors["ids"], tensors["attention"], tensors.get("segments"))
     return _cross_entropy(logits_BC, tensors["labels"], smoothing if model.training else 0.0)
 
 
