@@ -4,13 +4,13 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-TextTask = Literal["text-classification"]
-"""What may be learned from texts: what every stage can do."""
+TextTask = Literal["text-classification", "pair-classification"]
+"""What may be learned from texts: the class of one, or of two that are read together."""
 LanguageTask = Literal["causal-lm", "masked-lm", "word-embeddings"]
 """Language models that are an end in themselves: no labelled rows, and pretraining is all the training."""
 TableTask = Literal["table-classification", "table-regression"]
 """What may be learned from tables."""
-Task = Literal[TextTask, "image-classification", TableTask, LanguageTask]
+Task = Literal[TextTask, "question-answering", "image-classification", TableTask, LanguageTask]
 """What a recipe may be for; of pictures and tables, ingest makes datasets."""
 
 

@@ -20,6 +20,7 @@ from modelmill.models.architecture import ImageNetwork, TableNetwork
 from modelmill.models.base import check_base, is_reference
 from modelmill.settings import LanguageTask, Section, TableTask, Task
 from modelmill.sources import check_there
+from modelmill.training.question_settings import Questions, misfit
 from pipelines.document import Document, Key, override, read
 from pipelines.messages import messages
 
@@ -189,6 +190,20 @@ class Recipe(Section):
         """Refuse what the task's stages would find out only after the stages before them."""
         if wrong := unfit_for(self.task, self.evaluate):
             raise ValueError(wrong)
+        if self.task != "question-answering" and self.finetune.questions != Questions():
+            raise ValueError(
+                f"finetune.questions: is for question-answering, and the task is {self.task}; leave it out"
+            )
+        if self.task == "question-answering":
+            if wrong := misfit(self.finetune.questions, self.preprocess.max_tokens):
+                raise ValueError(wrong)
+            if self.preprocess.tokenizer is not None and self.preprocess.tokenizer.segment is not None:
+                raise ValueError(
+                    "preprocess.tokenizer.segment: tokens of words cut by jieba have no place in the text that an "
+                    "answer is cut out of; leave it out"
+                )
+            if self.finetune.label_smoothing:
+                raise ValueError("finetune.label_smoothing: is for classes, and an answer has none; leave it out")
         is_table, model = self.task in get_args(TableTask), self.finetune.model
         if model is not None and isinstance(model, TableNetwork) != is_table:
             reads = "linear and mlp read a table's rows" if is_table else "which reads a table's rows"

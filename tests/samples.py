@@ -64,6 +64,31 @@ def write_labelled(store: Store, splits: dict[str, Sequence[tuple[str, int]]]) -
     return _write(store, columns, {"kind": "labelled-text", "labels": list(LABELS)}, rows)
 
 
+def pairs(count: int, seed: int = 0) -> list[tuple[str, str, int]]:
+    """Return two texts a row, and the class that the second one's telling word gives away, whatever the first says."""
+    firsts, seconds = reviews(count, seed), reviews(count, seed + 1000)
+    return [(text, pair, label) for (text, _), (pair, label) in zip(firsts, seconds, strict=True)]
+
+
+def write_pairs(store: Store, splits: dict[str, Sequence[tuple[str, str, int]]]) -> str:
+    """Put labelled pairs of texts into the store as ingest does; return the dataset's address."""
+    columns = {"id": pa.string(), "text": pa.string(), "pair": pa.string(), "label": pa.int32()}
+    rows = {
+        split: [
+            {"id": _id(f"{text}\n{pair}"), "text": text, "pair": pair, "label": label} for text, pair, label in made
+        ]
+        for split, made in splits.items()
+    }
+    return _write(store, columns, {"kind": "labelled-pairs", "labels": list(LABELS)}, rows)
+
+
+def pair_tokens(store: Store, folder: Path) -> tuple[str, str]:
+    """Return the addresses of labelled pairs, and of their tokens under a tokenizer of their own."""
+    labelled = write_pairs(store, {"train": pairs(200, 3), "validation": pairs(60, 4), "test": pairs(60, 5)})
+    settings = PreprocessSettings(task="pair-classification", tokenizer=TokenizerSettings(vocabulary=300))
+    return labelled, preprocess(step_of(store, folder, "preprocess"), settings, "", labelled, "").labelled
+
+
 def tokens(store: Store, folder: Path, documents: int = 400) -> PreprocessOutputs:
     """Return the addresses of a corpus' and of labelled rows' tokens, under a tokenizer of their own."""
     texts = [text for text, _ in reviews(documents, seed=1)]

@@ -40,8 +40,18 @@ def _sizes(table: pa.Table) -> list[str]:
     return [f"{width} x {height} pixels" for width, height in sizes]
 
 
+def _pairs(table: pa.Table) -> list[dict[str, str]]:
+    rows = zip(table["text"].to_pylist(), table["pair"].to_pylist(), strict=True)
+    return [{"text": text, "pair": pair} for text, pair in rows]
+
+
+def _both(table: pa.Table) -> list[str]:
+    return [f"{row['text']} | {row['pair']}" for row in _pairs(table)]
+
+
 _KINDS: Mapping[str, _Asked] = {
     "labelled-text": _Asked(columns=("text",), inputs=_column("text"), texts=_column("text")),
+    "labelled-pairs": _Asked(columns=("text", "pair"), inputs=_pairs, texts=_both),
     "labelled-images": _Asked(
         columns=("image", "width", "height"), inputs=_column("image"), texts=_sizes, picture=thumbnail
     ),

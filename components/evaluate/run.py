@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from components.evaluate.language import measure_language
 from components.evaluate.numbers import measure_regression
+from components.evaluate.questions import measure_questions
 from components.evaluate.rows import ask_of, check_features, read_test_rows
 from components.evaluate.settings import EvaluateSettings
 from modelmill.dataset import Dataset, encode, open_dataset
@@ -63,6 +64,9 @@ def run(step: Step, settings: EvaluateSettings, model: str, labelled: str) -> Ev
         check_features(facts, dataset)
         report, table = measure_regression(step, settings, dataset, load_predictor(folder), {**facts, "model": model})
         return _told(step, report, facts, table)
+    if settings.task == "question-answering":
+        report, table = measure_questions(step, settings, dataset, load_predictor(folder), {**facts, "model": model})
+        return _told(step, report, facts, table)
     rows = read_test_rows(dataset)
     if dataset.meta["kind"] == "labelled-table":
         check_features(facts, dataset)
@@ -97,7 +101,7 @@ def _told(step: Step, report: Report, facts: Mapping[str, Any], predictions: pa.
 
 def _predict(step: Step, predictor: "Predictor", rows: TestRows) -> Floats:
     # Texts of like length go together, so that little padding is computed.
-    order = sorted(range(len(rows.inputs)), key=lambda row: (len(rows.inputs[row]), row))
+    order = sorted(range(len(rows.inputs)), key=lambda row: (len(rows.texts[row]), row))
     probability_NL = np.zeros((len(order), len(rows.labels)))
     for start in range(0, len(order), _CHUNK):
         step.check_stop()
@@ -119,19 +123,23 @@ def _baselines(step: Step, dataset: Dataset, rows: TestRows) -> dict[str, Floats
     total = min(dataset.rows("train"), _BASELINE_ROWS)
     if not total:
         raise UserError(f"{dataset.address}: no rows in the train split; raise ingest.split.train")
-    has_text = "text" in dataset.schema.names
-    texts: list[str] = []
+    # Of pairs a row has two texts.
+    columns = [name for name in ("text", "pair") if name in dataset.schema.names]
+    texts: dict[str, list[str]] = {name: [] for name in columns}
     labels: list[int] = []
-    for batch in dataset.batches("train", ["text", "label"] if has_text else ["label"]):
-        texts += batch["text"].to_pylist() if has_text else []
+    for batch in dataset.batches("train", [*columns, "label"]):
+        for name in columns:
+            texts[name] += batch[name].to_pylist()
         labels += batch["label"].to_pylist()
         if len(labels) >= total:
             break
     count, truth = len(rows.labels), np.array(labels[:total], dtype=np.int64)
     found = {"majority": baselines.majority(truth, count, len(rows.ids))}
-    if has_text:
+    if columns:
         step.progress("fitting the tf-idf baseline", 0, total, "rows")
-        found["tfidf"] = baselines.tfidf(texts[:total], truth, count, rows.texts)
+        train = [texts[name][:total] for name in columns]
+        asked = [[one[name] for one in rows.inputs] for name in columns] if len(columns) > 1 else [rows.texts]
+        found["tfidf"] = baselines.tfidf(train[0], truth, count, asked[0], *(train[1:] + asked[1:]))
         step.progress("fitting the tf-idf baseline", total, total, "rows")
     return found
 
@@ -175,7 +183,11 @@ def _summary(report: Report) -> dict[str, Any]:
     main = main_metric(test)
     others = {name: figures[main] for name, figures in report.metrics.items() if name != "test"}
     return {
-        **{name: test[name] for name in ("accuracy", "f1_macro", "r2", "rmse", "mae") if name in test},
+        **{
+            name: test[name]
+            for name in ("accuracy", "f1_macro", "r2", "rmse", "mae", "exact_match", "f1")
+            if name in test
+        },
         **{f"{name}_{main}": value for name, value in others.items()},
         "test_rows": report.test_rows,
         "checks_passed": f"{sum(check.passed for check in report.checks)} of {len(report.checks)}",

@@ -4,8 +4,17 @@ from typing import Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from modelmill.evaluation.checks import LOWER_IS_BETTER, Baseline, ClassMetric, Metric, NumberMetric, Threshold
-from modelmill.settings import Section, Task
+from modelmill.evaluation.checks import (
+    LOWER_IS_BETTER,
+    AnswerMetric,
+    Baseline,
+    ClassMetric,
+    LanguageMetric,
+    Metric,
+    NumberMetric,
+    Threshold,
+)
+from modelmill.settings import Section, Task, TextTask
 
 
 class Evaluate(Section):
@@ -15,7 +24,8 @@ class Evaluate(Section):
     """What each metric must be, as in `{accuracy: {min: 0.8}}`; decided on the nearer end of its 95 % interval."""
     must_beat: tuple[Baseline, ...] = ("majority",)
     """Baselines whose accuracy, or R², the model's must exceed; the majority class, or the mean, always is one of them.
-    `linear` is ordinary least squares on the same transformed features."""
+    `linear` is ordinary least squares on the same transformed features. Of answers to questions F1 counts, and the
+    first sentence always is one of them; `sliding_window` is that of arXiv:1606.05250, section 5.1."""
     prompts: tuple[str, ...] = ()
     """Texts that a language model is to continue in the report (`[MASK]` is to be filled in by a masked one)."""
     compare: tuple[Literal["from_scratch"], ...] = ()
@@ -51,15 +61,18 @@ class EvaluateSettings(Evaluate):
 
 def unfit_for(task: Task, evaluate: Evaluate) -> str:
     """Return which key asks for what a task has not, and why; nothing where none does."""
-    number = task == "table-regression"
+    number, questions = task == "table-regression", task == "question-answering"
+    figures = AnswerMetric if questions else NumberMetric if number else ClassMetric
+    others = {*get_args(Metric)} - {*get_args(figures), *get_args(LanguageMetric)}
     for name in evaluate.thresholds:
-        if (name in get_args(NumberMetric)) != number:
-            there = ", ".join(get_args(NumberMetric if number else ClassMetric))
+        if name in others:
+            there = ", ".join(get_args(figures))
             return f"evaluate.thresholds.{name}: is no figure of {task}, whose figures are {there}"
     has: list[str] = ["mean", "linear"] if number else ["majority"]
-    has += ["tfidf"] if task == "text-classification" else []
+    has += ["tfidf"] if task in get_args(TextTask) else []
+    has = ["first_sentence", "sliding_window"] if questions else has
     for baseline in evaluate.must_beat:
-        # The default says majority, which is the mean of a regression.
-        if baseline not in has and not (number and evaluate.must_beat == ("majority",)):
+        # The default says majority, which is the mean of a regression, and the first sentence of a context.
+        if baseline not in has and not ((number or questions) and evaluate.must_beat == ("majority",)):
             return f"evaluate.must_beat: {baseline} is no baseline of {task}, whose baselines are {', '.join(has)}"
     return ""

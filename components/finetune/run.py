@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from components.finetune import images, tables, text
+from components.finetune import images, questions, tables, text
 from components.finetune.distill import taught
 from components.finetune.folds import cross_validate
 from components.finetune.learner import Learner, Start
@@ -24,7 +24,9 @@ from modelmill.version import code_digest
 
 _LEARNERS: Mapping[str, Callable[[FinetuneSettings, Dataset, Start], Learner]] = {
     "labelled-tokens": text.prepare,
+    "pair-tokens": text.prepare,
     "labelled-pixels": images.prepare,
+    "question-tokens": questions.prepare,
     "labelled-rows": tables.prepare,
 }
 """By what a dataset holds."""

@@ -7,6 +7,7 @@ from pydantic import Field
 from modelmill.models.architecture import Shape
 from modelmill.settings import Section, Task
 from modelmill.training.augment_settings import Augment
+from modelmill.training.question_settings import Questions
 from modelmill.training.settings import Strategy, Training, Whole
 
 
@@ -50,6 +51,8 @@ class Finetune(Training):
     """The shape of a start from random weights, where there is neither pretraining nor a base."""
     augment: Augment = Augment()
     """How pictures are changed at random while learning. For pictures."""
+    questions: Questions = Questions()
+    """How a context is cut into rows, and an answer is chosen. For question answering."""
 
     @property
     def plain(self) -> bool:

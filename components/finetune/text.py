@@ -1,8 +1,9 @@
-"""A text classifier over tokens: an encoder, from weights or from random ones, under a dense layer."""
+"""A classifier of texts, or of pairs of them, over tokens: an encoder, from weights or from random ones, under a dense layer."""
 
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from transformers import PreTrainedConfig
 
@@ -12,9 +13,9 @@ from modelmill.dataset import Dataset
 from modelmill.errors import UserError
 from modelmill.models import text
 from modelmill.models.architecture import Architecture
-from modelmill.models.tokenizer import framed
+from modelmill.models.tokenizer import framed, framed_pair
 from modelmill.training import lora, objectives, strategy
-from modelmill.training.data import LabelledBatches, labelled_rows
+from modelmill.training.data import LabelledBatches, labelled_rows, token_rows
 from modelmill.training.distill import Parts
 
 
@@ -25,7 +26,7 @@ def prepare(settings: FinetuneSettings, dataset: Dataset, start: Start) -> Learn
         UserError: there are no training or validation rows, or the model does not fit the data.
     """
     labels = dataset.meta["labels"]
-    classifier = text.classifier(_start(settings, dataset, start.folder), labels)
+    classifier = text.classifier(start_from(settings, dataset, start.folder), labels)
     text.family(classifier).set_dropout(classifier, settings.dropout)
     batches, cut_share = _batches(settings, dataset, "train")
 
@@ -47,19 +48,20 @@ def prepare(settings: FinetuneSettings, dataset: Dataset, start: Start) -> Learn
             logits=objectives.class_logits,
             scored=partial(objectives.classified, smoothing=settings.label_smoothing),
         ),
-        plan=_plan(settings, classifier, batches.steps_per_epoch),
+        plan=plan_of(settings, classifier, batches.steps_per_epoch),
         figures={"truncated_share": cut_share},
     )
 
 
-def _plan(settings: FinetuneSettings, model: torch.nn.Module, batches: int) -> strategy.Plan | None:
+def plan_of(settings: FinetuneSettings, model: torch.nn.Module, batches: int) -> strategy.Plan | None:
+    """Return which weights learn, when an epoch has so many batches; None for all, always, at one rate."""
     if settings.plain:
         return None
     epoch = -(-batches // settings.accumulate)
     return strategy.plan(model, settings.strategy, settings.layer_decay, epoch if settings.gradual else None)
 
 
-def _start(settings: FinetuneSettings, dataset: Dataset, folder: Path | None) -> Path | PreTrainedConfig:
+def start_from(settings: FinetuneSettings, dataset: Dataset, folder: Path | None) -> Path | PreTrainedConfig:
     """Return the folder with the weights to start from, or the shape of random ones."""
     vocabulary, max_tokens = dataset.meta["vocabulary"], settings.max_tokens
     if folder is None:
@@ -79,10 +81,24 @@ def _shape(settings: FinetuneSettings) -> Architecture:
 def _batches(settings: FinetuneSettings, dataset: Dataset, split: str) -> tuple[LabelledBatches, float]:
     """Return the rows of a split as a model reads them, and the share of them that are cut."""
     special, most = dataset.meta["special"], settings.max_tokens
-    whole, labels_N = labelled_rows(rows_of(dataset, split, ["input_ids", "label"]))
-    ids = [framed(document_T, special, most) for document_T in whole]
-    cut = sum(len(document_T) > most - 2 for document_T in whole)
+    pairs = dataset.meta["kind"] == "pair-tokens"
+    table = rows_of(dataset, split, ["input_ids", *(["pair_ids"] if pairs else []), "label"])
+    whole, labels_N = labelled_rows(table)
+    seconds_N = None
+    if pairs:
+        both = list(zip(whole, token_rows(table["pair_ids"]), strict=True))
+        rows = [framed_pair(text_T, pair_T, special, most) for text_T, pair_T in both]
+        ids, seconds_N = [row_T for row_T, _ in rows], np.array([second for _, second in rows])
+        cut = sum(len(text_T) + len(pair_T) > most - 3 for text_T, pair_T in both)
+    else:
+        ids = [framed(document_T, special, most) for document_T in whole]
+        cut = sum(len(document_T) > most - 2 for document_T in whole)
     batches = LabelledBatches(
-        ids=ids, labels_N=labels_N, batch_rows=settings.batch_rows, seed=settings.seed, pad=special["pad"]
+        ids=ids,
+        labels_N=labels_N,
+        batch_rows=settings.batch_rows,
+        seed=settings.seed,
+        pad=special["pad"],
+        seconds_N=seconds_N,
     )
     return batches, round(cut / len(whole), 6)

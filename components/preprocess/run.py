@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from components.preprocess import images, tables, text
+from components.preprocess import images, questions, tables, text
 from components.preprocess.outputs import Inputs, PreprocessOutputs
 from components.preprocess.settings import PreprocessSettings
 from modelmill.dataset import open_dataset
@@ -12,8 +12,10 @@ from modelmill.step import Step
 _KINDS: Mapping[str, Callable[[Step, PreprocessSettings, Inputs], PreprocessOutputs]] = {
     "text": text.run,
     "labelled-text": text.run,
+    "labelled-pairs": text.run,
     "images": images.run,
     "labelled-images": images.run,
+    "labelled-questions": questions.run,
     "labelled-table": tables.run,
 }
 """By what ingest's dataset holds."""

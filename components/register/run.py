@@ -16,8 +16,15 @@ from modelmill.step import Step
 from modelmill.tracking import Tracking, log_cached_steps
 from modelmill.version import code_digest, git_commit
 
-# The column of a labelled dataset that holds what a predictor is asked.
-_EXAMPLES = {"text": "text", "labelled-text": "text", "labelled-images": "image", "labelled-table": "features"}
+# The column of a labelled dataset that holds what a predictor is asked; of several, a mapping of them.
+_EXAMPLES: Mapping[str, tuple[str, ...]] = {
+    "text": ("text",),
+    "labelled-text": ("text",),
+    "labelled-pairs": ("text", "pair"),
+    "labelled-questions": ("question", "context"),
+    "labelled-images": ("image",),
+    "labelled-table": ("features",),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,13 +114,14 @@ def _add(step: Step, registry: Registry, tracking: Tracking, evidence: Evidence,
     folder = step.scratch / "model"
     fetch_model(step.store, evidence.model, folder)
     dataset = open_dataset(step.store, evidence.labelled or evidence.corpus)
-    batch = next(
-        dataset.batches("test" if evidence.labelled else "validation", columns=[_EXAMPLES[dataset.meta["kind"]]])
-    )
+    columns = _EXAMPLES[dataset.meta["kind"]]
+    batch = next(dataset.batches("test" if evidence.labelled else "validation", columns=columns))
+    row = batch.slice(0, 1).to_pylist()[0]
+    example = row if len(columns) > 1 else row[columns[0]]
     tags = {f"modelmill.{key}": value for key, value in lineage.items() if key != "model"}
     step.progress("registering", 0, None, "")
     run = tracking.open_step(step.name)
-    return registry.add(evidence.model, folder, run=run, example=batch.column(0)[0].as_py(), tags=tags)
+    return registry.add(evidence.model, folder, run=run, example=example, tags=tags)
 
 
 def _finish(step: Step, tracking: Tracking, report: Report, predictions: bytes) -> str:

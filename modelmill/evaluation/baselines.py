@@ -30,10 +30,18 @@ def majority(train_labels: Labels, labels: int, rows: int) -> Floats:
     return np.tile(share_L, (rows, 1))
 
 
-def tfidf(train_texts: Sequence[str], train_labels: Labels, labels: int, texts: Sequence[str]) -> Floats:
+def tfidf(
+    train_texts: Sequence[str],
+    train_labels: Labels,
+    labels: int,
+    texts: Sequence[str],
+    train_pairs: Sequence[str] = (),
+    pairs: Sequence[str] = (),
+) -> Floats:
     """Return the probabilities, [N, L], of logistic regression on tf-idf of words and pairs of neighbours.
 
-    A label that no training row carries gets 0.
+    Where rows have a second text, its words count apart, and once more those that both texts have. A label that no
+    training row carries gets 0.
 
     Raises:
         UserError: the training rows carry fewer than two labels, or hold no word at all.
@@ -51,15 +59,25 @@ def tfidf(train_texts: Sequence[str], train_labels: Labels, labels: int, texts: 
         token_pattern=_WORD, ngram_range=(1, 2), sublinear_tf=True, max_features=_FEATURES, dtype=np.float64
     )
     try:
-        features = vectorizer.fit_transform(train_texts)
+        features = vectorizer.fit_transform([*train_texts, *train_pairs])
     except ValueError as error:  # scikit-learn's "empty vocabulary"
         raise UserError(
             f"none of {len(train_texts):,} training texts holds a letter or a digit ({error}); check the text column"
         ) from error
+    answered = vectorizer.transform(texts)
+    if train_pairs:
+        features = _both(features[: len(train_texts)], features[len(train_texts) :])
+        answered = _both(answered, vectorizer.transform(pairs))
     classifier = LogisticRegression(C=_C, max_iter=1000).fit(features, train_labels)
     probability_NL = np.zeros((len(texts), labels))
-    probability_NL[:, seen] = classifier.predict_proba(vectorizer.transform(texts))
+    probability_NL[:, seen] = classifier.predict_proba(answered)
     return probability_NL
+
+
+def _both(counted: Any, counted_of_pair: Any) -> Any:
+    from scipy.sparse import hstack
+
+    return hstack([counted, counted_of_pair, counted.multiply(counted_of_pair)], format="csr")
 
 
 def mean(train_targets: Floats, rows: int) -> Floats:

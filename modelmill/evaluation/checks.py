@@ -17,9 +17,12 @@ LanguageMetric = Literal["loss", "perplexity", "bits_per_byte"]
 NumberMetric = Literal["r2", "rmse", "mae", "mean_absolute_percentage_error"]
 """What a threshold on predicted numbers may be put on; scikit-learn's names."""
 
-Metric = Literal[ClassMetric, NumberMetric, LanguageMetric]
+AnswerMetric = Literal["exact_match", "f1"]
+"""What a threshold on answers to questions may be put on; SQuAD's names, as shares."""
 
-Baseline = Literal["majority", "tfidf", "mean", "linear"]
+Metric = Literal[ClassMetric, NumberMetric, LanguageMetric, AnswerMetric]
+
+Baseline = Literal["majority", "tfidf", "mean", "linear", "sliding_window", "first_sentence"]
 """What a model is measured beside."""
 
 LOWER_IS_BETTER: frozenset[str] = frozenset(
@@ -41,6 +44,8 @@ METRIC_WORDS: Mapping[str, str] = {
     "loss": "loss",
     "perplexity": "perplexity",
     "bits_per_byte": "bits per byte",
+    "exact_match": "exact match",
+    "f1": "F1",
 }
 
 BASELINE_WORDS: Mapping[str, str] = {
@@ -49,9 +54,11 @@ BASELINE_WORDS: Mapping[str, str] = {
     "mean": "the training mean",
     "linear": "the least-squares baseline",
     "unigram": "the frequency of words alone",
+    "sliding_window": "the sliding-window baseline",
+    "first_sentence": "the first sentence",
 }
 
-ALWAYS_BEATEN: frozenset[str] = frozenset({"majority", "mean", "unigram"})
+ALWAYS_BEATEN: frozenset[str] = frozenset({"majority", "mean", "unigram", "first_sentence"})
 """Baselines that are to be beaten whether or not a recipe asks for it."""
 
 
@@ -115,7 +122,7 @@ def checks(
 
 def main_metric(metrics: Collection[str]) -> str:
     """Return the figure by which models are compared: of those that there are."""
-    return "r2" if "r2" in metrics else "accuracy"
+    return next((name for name in ("r2", "f1") if name in metrics), "accuracy")
 
 
 def figures_apart(first: float, second: float) -> tuple[str, str]:

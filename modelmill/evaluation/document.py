@@ -19,9 +19,10 @@ from modelmill.settings import Section, Task
 _PICTURE = r"^(data:image/png;base64,[A-Za-z0-9+/]+={0,2})?$"
 
 Metrics = dict[str, float]
-"""Figures by name: accuracy, balanced_accuracy, precision_macro, recall_macro, f1_macro, log_loss, roc_auc where
-there are two labels, and f1_<label> of each of up to 20; of predicted numbers r2, rmse, mae, and where it means much
-mean_absolute_percentage_error; of a language model loss, perplexity, accuracy, bits_per_byte."""
+"""Figures by name: of answers to questions exact_match, f1, loss; of classes accuracy, balanced_accuracy,
+precision_macro, recall_macro, f1_macro, log_loss, roc_auc where there are two labels, and f1_<label> of each of up to
+20; of predicted numbers r2, rmse, mae, and where it means much mean_absolute_percentage_error; of a language model
+loss, perplexity, accuracy, bits_per_byte."""
 
 
 class ClassFigures(Section):
@@ -143,6 +144,47 @@ class Place(Section):
     """From 0 to 1."""
 
 
+class AnswersPart(Section):
+    """How a part of the questions is answered."""
+
+    rows: int
+    exact_match: float
+    f1: float
+    intervals: dict[str, tuple[float, float]]
+
+
+class AnswerError(Section):
+    """A question that was answered wrong, and the part of its context that holds the right answer."""
+
+    id: str
+    question: str
+    before: str
+    """Context before the answer; without an answer the beginning of the context."""
+    answer: str
+    """The first right answer; '' where there is none."""
+    after: str
+    given: str
+    """'' where none was given."""
+    f1: float
+    score: float
+    """The model's probability of what it gave."""
+
+
+class Answers(Section):
+    """What is told of answers to questions alone."""
+
+    parts: dict[str, AnswersPart]
+    """`answerable` and `unanswerable`, those that there are."""
+    intervals: dict[str, dict[str, tuple[float, float]]]
+    """95 % intervals of the model (`test`) and each baseline."""
+    worst: tuple[AnswerError, ...]
+    """Those that share least with a right answer; of equals the one that the model was surest of first."""
+    null_threshold: float | None
+    """Logits by which no answer must score more than one to be given; None for a model that always answers."""
+    unanswered: int
+    """Questions to which the model gave no answer."""
+
+
 class Source(Section):
     """What became of the rows of one source file."""
 
@@ -213,6 +255,8 @@ class Report(Section):
     """The mistakes that the model was surest of, worst first."""
     regression: Regression | None = None
     """Where a number is predicted."""
+    answers: Answers | None = None
+    """Where questions are answered."""
     cross_validation: CrossValidation | None = None
     """Where `finetune.folds` asks for it."""
     ask: str = ""

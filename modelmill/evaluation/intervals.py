@@ -2,7 +2,8 @@
 
 Accuracy: Wilson's score interval (Wilson 1927; recommended by Brown, Cai and DasGupta 2001). What follows from the
 confusion matrix: the posterior of its cells (Caelen 2017, "A Bayesian interpretation of the confusion matrix"), which
-unlike a bootstrap stays wide when all of a few rows are right. Log loss: the normal interval of a mean.
+unlike a bootstrap stays wide when all of a few rows are right. Log loss: the normal interval of a mean. Answers to
+questions, of which each counts for a part: the bootstrap.
 """
 
 from math import sqrt
@@ -72,6 +73,22 @@ def of_mean(values_N: "NDArray[np.float64]") -> Interval:
     mean = float(values_N.mean())
     half = Z * float(values_N.std(ddof=1)) / sqrt(len(values_N))
     return mean - half, mean + half
+
+
+def of_bootstrap(values_NF: "NDArray[np.float64]", seed: int = 0) -> list[Interval]:
+    """Return the 95 % interval of the mean of each column: percentiles over rows drawn anew (Efron 1979)."""
+    import numpy as np
+
+    generator = np.random.default_rng(seed)
+    rows = len(values_NF)
+    chunk = max(1, _CELLS_AT_ONCE // rows)
+    means = [
+        # How often each row is drawn, by which all columns are drawn alike.
+        generator.multinomial(rows, np.full(rows, 1 / rows), size=min(chunk, SAMPLES - start)) @ values_NF / rows
+        for start in range(0, SAMPLES, chunk)
+    ]
+    low_F, high_F = np.quantile(np.concatenate(means), (0.025, 0.975), axis=0)
+    return list(zip(low_F.tolist(), high_F.tolist(), strict=True))
 
 
 def of_ratio(part_N: "NDArray[np.generic]", whole_N: "NDArray[np.generic]") -> tuple[float, float, float]:

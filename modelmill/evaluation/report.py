@@ -31,6 +31,8 @@ _ROW_WORDS = {
     "linear": "Least squares",
     "mean": "Training mean",
     "unigram": "Frequency of words",
+    "sliding_window": "Sliding window",
+    "first_sentence": "First sentence",
 }
 _KEY_FIGURES = ("accuracy", "balanced_accuracy", "f1_macro", "log_loss", "roc_auc", "r2", "rmse", "mae")
 # In the target's own unit, which may be of any size.
@@ -69,6 +71,8 @@ def render(report: Report | Mapping[str, Any]) -> str:
     document = report if isinstance(report, Report) else Report.read(report)
     if document.task in get_args(LanguageTask):
         return _render_language(document)
+    if document.answers is not None:
+        return _render_answers(document)
     return (
         _environment()
         .get_template("report.html")
@@ -108,6 +112,24 @@ def _render_language(document: Report) -> str:
     )
 
 
+def _render_answers(document: Report) -> str:
+    return (
+        _environment()
+        .get_template("report_questions.html")
+        .render(
+            report=document,
+            answers=document.answers,
+            headline=_headline(document),
+            reasons=_reasons(document),
+            alerts=_alerts(document),
+            contenders=_contenders(document),
+            pretraining=_pretraining(document),
+            training={step: dict(_flat(facts)) for step, facts in document.training.items()},
+            lineage=dict(_flat({"model": document.model, "measured_on": document.dataset, **document.lineage})),
+        )
+    )
+
+
 def _environment() -> "Environment":
     from modelmill.evaluation import plots
 
@@ -141,6 +163,10 @@ def _alerts(report: Report) -> list[Alert]:
         "rows; or take the baseline.",
         "mean": "Always answering the mean of the training rows is as good: the model has learned nothing of use. "
         "Check the target, the features and the learning rate.",
+        "sliding_window": "It only counts words that question and context share, and needs no training. Consider a "
+        "stronger base model, more epochs or more questions.",
+        "first_sentence": "Always giving the first sentence of the context is as good: the model has learned nothing "
+        "of use. Check the answers' places and the learning rate.",
     }
     alerts = []
     for name, text in advice.items():
@@ -161,6 +187,9 @@ def _contenders(report: Report) -> list[Contender]:
     for key, metrics in sorted(measured.items(), key=lambda item: list(_ROW_WORDS).index(item[0])):
         if report.regression is not None:
             low, high = report.regression.r2_intervals[key]
+        elif report.answers is not None:
+            # Of the comparison only the figure is known.
+            low, high = report.answers.intervals.get(key, {}).get(main, (metrics[main], metrics[main]))
         else:
             low, high = wilson(round(metrics["accuracy"] * report.test_rows), report.test_rows)
         found.append(
@@ -180,13 +209,19 @@ def _pretraining(report: Report) -> str:
     """One sentence on what the pretrained weights are worth, where the comparison was made."""
     if "from_scratch" not in report.comparisons:
         return ""
-    ours, theirs = report.metrics["test"]["accuracy"], report.comparisons["from_scratch"]["accuracy"]
+    main = main_metric(report.metrics["test"])
+    word = METRIC_WORDS[main]
+    ours, theirs = report.metrics["test"][main], report.comparisons["from_scratch"][main]
     with_text, without_text = figures_apart(ours, theirs)
     if ours == theirs:
-        return f"Pretraining makes no difference: accuracy {with_text} with and without it."
+        return f"Pretraining makes no difference: {word} {with_text} with and without it."
     verb = "helps" if ours > theirs else "hurts"
-    figures = f"accuracy {with_text} with it, {without_text} without ({_signed(ours - theirs)})"
-    if abs(ours - theirs) <= _luck(ours, theirs, report.test_rows):
+    figures = f"{word} {with_text} with it, {without_text} without ({_signed(ours - theirs)})"
+    luck = _luck(ours, theirs, report.test_rows)
+    if main != "accuracy":
+        low, high = report.intervals[main]
+        luck = (high - low) / math.sqrt(2)
+    if abs(ours - theirs) <= luck:
         maybe = f"seems to {verb.removesuffix('s')}"
         return f"Pretraining {maybe}: {figures}, which on {report.test_rows:,} rows may be luck."
     return f"Pretraining {verb}: {figures}."

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification
+from transformers import BertConfig, BertForMaskedLM, BertForQuestionAnswering, BertForSequenceClassification
 
 from modelmill.models.architecture import Architecture
 from modelmill.models.family import Family
@@ -33,15 +33,24 @@ def masked_logits(model: Any, ids_BT: Tensor, wanted_BK: Tensor, real_BK: Tensor
     return logits_MV
 
 
-def class_logits(model: Any, ids_BT: Tensor, attention_BT: Tensor) -> Tensor:
-    """Return a classifier's logits [B, C], which it reads from the first token."""
+def class_logits(model: Any, ids_BT: Tensor, attention_BT: Tensor, types_BT: Tensor | None = None) -> Tensor:
+    """Return a classifier's logits [B, C], which it reads from the first token; without types all are 0."""
     first_B1 = torch.zeros((len(ids_BT), 1), dtype=torch.int64, device=ids_BT.device)
-    hidden_B1D = encode_at(model.bert, ids_BT, attention_BT, first_B1)
+    hidden_B1D = encode_at(model.bert, ids_BT, attention_BT, first_B1, types_BT)
     logits_BC: Tensor = model.classifier(model.dropout(model.bert.pooler(hidden_B1D)))
     return logits_BC
 
 
-def encode_at(bert: Any, ids_BT: Tensor, attention_BT: Tensor | None, wanted_BK: Tensor) -> Tensor:
+def span_logits(model: Any, ids_BT: Tensor, attention_BT: Tensor, segments_BT: Tensor) -> tuple[Tensor, Tensor]:
+    """Return how much each token is the first one of an answer [B, T], and the last one."""
+    types_BT = segments_BT if model.config.type_vocab_size > 1 else None
+    made = model(input_ids=ids_BT, attention_mask=attention_BT, token_type_ids=types_BT)
+    return made.start_logits, made.end_logits
+
+
+def encode_at(
+    bert: Any, ids_BT: Tensor, attention_BT: Tensor | None, wanted_BK: Tensor, types_BT: Tensor | None = None
+) -> Tensor:
     """Return the last layer's vectors [B, K, D] at the wanted positions, as `bert(...)` would give them there.
 
     All positions go through every layer but the last, where only the wanted ones ask, and only they go through its
@@ -49,7 +58,9 @@ def encode_at(bert: Any, ids_BT: Tensor, attention_BT: Tensor | None, wanted_BK:
     `attention_BT` is true at tokens and false at padding; without it no position is padding.
     """
     mask_B11T = None if attention_BT is None else attention_BT[:, None, None, :]
-    x_BTD = bert.embeddings(input_ids=ids_BT)
+    # A published model may know one type alone.
+    typed = types_BT is not None and bert.config.type_vocab_size > 1
+    x_BTD = bert.embeddings(input_ids=ids_BT, token_type_ids=types_BT if typed else None)
     *layers, last = bert.encoder.layer
     for layer in layers:
         x_BTD = layer(x_BTD, mask_B11T)
@@ -84,9 +95,12 @@ def _unhindered(model: torch.nn.Module) -> None:
 FAMILY = Family(
     masked_lm=BertForMaskedLM,
     classifier=BertForSequenceClassification,
-    heads=("cls.", "classifier.", "bert.pooler."),
+    spans=BertForQuestionAnswering,
+    heads=("cls.", "classifier.", "bert.pooler.", "qa_outputs."),
     new_config=new_config,
     masked_logits=masked_logits,
     class_logits=class_logits,
+    span_logits=span_logits,
+    typed=True,
     unhindered=_unhindered,
 )

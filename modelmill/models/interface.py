@@ -6,7 +6,7 @@ Needs no torch: models are registered where there is none.
 import base64
 import binascii
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,8 @@ class Interface:
     """From what a predictor is asked to the values of those columns: the way back, for an example."""
     text: str = ""
     """Name of the text that it answers with, where it answers neither a class nor a number."""
+    record: Mapping[str, str] = field(default_factory=dict)
+    """MLflow's type of each thing that it answers with, by name, where there are several."""
 
 
 def interface(facts: Mapping[str, Any]) -> Interface:
@@ -55,8 +57,10 @@ def interface(facts: Mapping[str, Any]) -> Interface:
 def answers(labels: Sequence[str], predicted: npt.NDArray[Any], text: str = "") -> list[dict[str, Any]]:
     """Return label, probability and every label's probability of each row [N, L], or the number of each [N].
 
-    With `text`, the name of a text, each row's text [N].
+    With `text`, the name of a text, each row's text [N]; of records [N], their fields.
     """
+    if predicted.dtype.names is not None:
+        return [dict(zip(predicted.dtype.names, record, strict=True)) for record in predicted.tolist()]
     if text:
         return [{text: str(value)} for value in predicted]
     if not labels:
@@ -82,6 +86,15 @@ def _text(_facts: Mapping[str, Any]) -> Interface:
     )
 
 
+def _pair(facts: Mapping[str, Any]) -> Interface:
+    names = ("text", "pair")
+
+    def inputs(frame: "pd.DataFrame") -> list[Any]:
+        return [dict(zip(names, map(str, row), strict=True)) for row in frame[[*names]].itertuples(index=False)]
+
+    return replace(_text(facts), columns=dict.fromkeys(names, "string"), inputs=inputs, given=dict)
+
+
 def _masked(facts: Mapping[str, Any]) -> Interface:
     # A text as it comes from a corpus has nothing to fill in.
     return replace(_text(facts), classes=False, text="filled", given=lambda text: {"text": f"{text} [MASK]"})
@@ -89,6 +102,18 @@ def _masked(facts: Mapping[str, Any]) -> Interface:
 
 def _first_word(text: str) -> dict[str, Any]:
     return {"text": next((word for word in text.split() if word.isalpha()), text)}
+
+
+def _question(_facts: Mapping[str, Any]) -> Interface:
+    columns = {"question": "string", "context": "string"}
+    return Interface(
+        columns=columns,
+        optional=False,
+        classes=False,
+        inputs=lambda frame: [dict(zip(columns, map(str, row), strict=True)) for row in frame[[*columns]].to_numpy()],
+        given=lambda row: {name: row[name] for name in columns},
+        record={"answer": "string", "score": "double", "start": "long", "end": "long"},
+    )
 
 
 def _image(_facts: Mapping[str, Any]) -> Interface:
@@ -135,6 +160,8 @@ def _typed(row: Mapping[str, Any]) -> dict[str, Any]:
 
 _TASKS: Mapping[str, Callable[[Mapping[str, Any]], Interface]] = {
     "text-classification": _text,
+    "question-answering": _question,
+    "pair-classification": _pair,
     "image-classification": _image,
     "causal-lm": lambda facts: replace(_text(facts), classes=False, text="continuation"),
     "masked-lm": _masked,

@@ -12,7 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import ModernBertConfig, ModernBertForMaskedLM, ModernBertForSequenceClassification
+from transformers import (
+    ModernBertConfig,
+    ModernBertForMaskedLM,
+    ModernBertForQuestionAnswering,
+    ModernBertForSequenceClassification,
+)
 from transformers.models.modernbert.modeling_modernbert import apply_rotary_pos_emb
 
 from modelmill.models.architecture import Architecture
@@ -49,6 +54,12 @@ def class_logits(model: Any, ids_BT: Tensor, attention_BT: Tensor) -> Tensor:
     """Return a classifier's logits [B, C]; it reads every token, so nothing of the last layer can be saved."""
     logits_BC: Tensor = model(input_ids=ids_BT, attention_mask=attention_BT).logits
     return logits_BC
+
+
+def span_logits(model: Any, ids_BT: Tensor, attention_BT: Tensor, _segments_BT: Tensor) -> tuple[Tensor, Tensor]:
+    """Return how much each token is the first one of an answer [B, T], and the last one; two texts look alike to it."""
+    made = model(input_ids=ids_BT, attention_mask=attention_BT)
+    return made.start_logits, made.end_logits
 
 
 def encode_at(encoder: Any, ids_BT: Tensor, wanted_BK: Tensor) -> Tensor:
@@ -105,9 +116,11 @@ def _unhindered(model: torch.nn.Module) -> None:
 FAMILY = Family(
     masked_lm=ModernBertForMaskedLM,
     classifier=ModernBertForSequenceClassification,
+    spans=ModernBertForQuestionAnswering,
     heads=("head.", "decoder.", "classifier."),
     new_config=new_config,
     masked_logits=masked_logits,
     class_logits=class_logits,
+    span_logits=span_logits,
     unhindered=_unhindered,
 )

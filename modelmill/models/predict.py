@@ -12,7 +12,14 @@ import torch
 
 from modelmill.cores import usable_cores
 from modelmill.errors import UserError
-from modelmill.models import image_predictor, language_predictor, table_predictor, text_predictor, word_predictor
+from modelmill.models import (
+    image_predictor,
+    language_predictor,
+    question_predictor,
+    table_predictor,
+    text_predictor,
+    word_predictor,
+)
 from modelmill.models.folder import MODEL_FILE
 
 Answers = npt.NDArray[Any]
@@ -26,7 +33,8 @@ class Predictor(Protocol):
         """Names of the classes; none where a number or a text is predicted."""
 
     def predict(self, inputs: Sequence[Any]) -> Answers:
-        """Return for each input the probability of each label [N, L], or the predicted number or text [N].
+        """Return for each input the probability of each label [N, L], or the predicted number or text [N], or a
+        record of several things by name [N].
 
         An input is as raw as it comes from outside: a text, the bytes of a picture, a table's row as a mapping.
         """
@@ -34,6 +42,8 @@ class Predictor(Protocol):
 
 _LOADERS: Mapping[str, Callable[[Path, Mapping[str, Any]], Predictor]] = {
     "text-classification": text_predictor.load,
+    "question-answering": question_predictor.load,
+    "pair-classification": text_predictor.load,
     "image-classification": image_predictor.load,
     "table-classification": table_predictor.load,
     "table-regression": table_predictor.load,

@@ -122,6 +122,28 @@ def load_classifier(folder: Path) -> PreTrainedModel:
     return load_model(family(read_config(folder)).classifier, folder, ())[0]
 
 
+def spans(start: Path | PreTrainedConfig) -> PreTrainedModel:
+    """Return a model that says where answers are: a folder's encoder, or a random one, under a new dense layer.
+
+    Raises:
+        UserError: the folder holds no weights of such an encoder.
+    """
+    if isinstance(start, PreTrainedConfig):
+        start.num_labels = 2
+        return new_model(family(start).spans, start)
+    made = family(read_config(start))
+    return load_model(made.spans, start, made.heads, num_labels=2)[0]
+
+
+def load_spans(folder: Path) -> PreTrainedModel:
+    """Return the model that a folder holds, whole, which says where answers are.
+
+    Raises:
+        UserError: the folder holds no such model, or not all of its weights.
+    """
+    return load_model(family(read_config(folder)).spans, folder, ())[0]
+
+
 def save(model: PreTrainedModel, folder: Path) -> None:
     """Write config.json and model.safetensors, which `AutoModel*.from_pretrained` opens."""
     with _quiet():

@@ -1,6 +1,6 @@
 """Text to token ids, for preparing data and for serving alike, so that the two cannot drift apart. Needs no torch."""
 
-# N texts of a batch, T tokens of one text
+# N texts, B rows of a batch, T tokens of one text or row
 
 import json
 from collections.abc import Mapping, Sequence
@@ -64,6 +64,22 @@ class Tokenizer:
     def _cache(self) -> WordCache | None:
         return None if self.segment else WordCache.of(self.backend)
 
+    def offsets(self, texts: Sequence[str]) -> list[tuple[Ids, Ids, Ids]]:
+        """Return the ids of each text, whole, without special tokens, and the characters where each token starts, ends.
+
+        Raises:
+            UserError: texts are cut into words first, whose tokens know no place in the text.
+        """
+        check_places(self.segment)
+        made = []
+        # Not `encode_batch_fast`, which is fast for not keeping the places.
+        encodings = self.backend.encode_batch(list(texts), add_special_tokens=False)
+        for text, encoding in zip(texts, encodings, strict=True):
+            places = [_trimmed(text, start, end) for start, end in encoding.offsets]
+            places_T2 = np.array(places, dtype=np.int64).reshape(-1, 2)
+            made.append((np.array(encoding.ids, dtype=np.int64), places_T2[:, 0], places_T2[:, 1]))
+        return made
+
     def text(self, ids_T: Ids) -> str:
         """Return the text that tokens stand for, special tokens left out."""
         text: str = self.backend.decode(ids_T.tolist(), skip_special_tokens=True)
@@ -78,12 +94,63 @@ class Tokenizer:
         return framed(document_T, self.special, max_tokens)
 
 
+def check_places(segment: str) -> None:
+    """Check that a tokenizer's tokens know their places in a text.
+
+    Raises:
+        UserError: texts are cut into words first.
+    """
+    if segment:
+        raise UserError(
+            f"preprocess.tokenizer.segment: {segment} cuts texts into words, and a token's place is then that in a "
+            "word and not in the text that an answer is cut out of; leave it out"
+        )
+
+
+def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
+    """Return a token's place without the space before the word, which some tokenizers make a part of it."""
+    while start < end - 1 and text[start].isspace():
+        start += 1
+    return start, end
+
+
 def framed(document_T: npt.NDArray[Any], special: Mapping[str, int], max_tokens: int) -> npt.NDArray[Any]:
     """Return [CLS] document [SEP], the document cut so that at most `max_tokens` ids come out, of the same type."""
     body_T = document_T[: max_tokens - 2]
     row_T = np.empty(len(body_T) + 2, dtype=document_T.dtype)
     row_T[0], row_T[1:-1], row_T[-1] = special["cls"], body_T, special["sep"]
     return row_T
+
+
+def framed_pair(
+    text_T: npt.NDArray[Any], pair_T: npt.NDArray[Any], special: Mapping[str, int], max_tokens: int
+) -> tuple[npt.NDArray[Any], int]:
+    """Return [CLS] text [SEP] pair [SEP], at most `max_tokens` ids of the text's type, and where the pair begins.
+
+    The longer of the two is cut first: until both are as long, or all fits; then both alike, as transformers'
+    `longest_first` does.
+    """
+    keep, keep_pair = pair_lengths(len(text_T), len(pair_T), max_tokens)
+    sep = [special["sep"]]
+    parts = ([special["cls"]], text_T[:keep], sep, pair_T[:keep_pair], sep)
+    return np.concatenate(parts, dtype=text_T.dtype, casting="unsafe"), keep + 2
+
+
+def pair_lengths(text: int, pair: int, max_tokens: int) -> tuple[int, int]:
+    """Return how many tokens of a text and of its pair are kept, so that with three special ones they fit."""
+    room = max_tokens - 3
+    if text + pair <= room:
+        return text, pair
+    short, long = sorted((text, pair))
+    short, long = (short, room - short) if short <= room // 2 else (room // 2, room - room // 2)
+    return (short, long) if text <= pair else (long, short)
+
+
+def segments(second_B: npt.NDArray[Any], length_B: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return 1 at the tokens of a row's second text, to the row's end, and 0 elsewhere: [B, T], T the longest row."""
+    place_T = np.arange(int(length_B.max()))
+    second_BT: npt.NDArray[Any] = (place_T >= second_B[:, None]) & (place_T < length_B[:, None])
+    return second_BT.astype(np.int64)
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:

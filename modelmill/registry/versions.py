@@ -136,6 +136,8 @@ def _signature(served: Interface) -> Any:
     outputs = [ColSpec(DataType.double, "prediction")]
     if served.text:
         outputs = [ColSpec(DataType.string, served.text)]
+    if served.record:
+        outputs = [ColSpec(DataType[kind], name) for name, kind in served.record.items()]
     if served.classes:
         outputs = [
             ColSpec(DataType.string, "label"),

@@ -12,6 +12,7 @@ import pyarrow as pa
 import torch
 
 from modelmill.errors import ModelmillError
+from modelmill.models.tokenizer import segments
 
 Array = npt.NDArray[Any]
 
@@ -158,6 +159,8 @@ class LabelledBatches:
     batch_rows: int
     seed: int
     pad: int
+    seconds_N: Array | None = None
+    """Where the second text of each row begins, in tokens, where rows are pairs of texts."""
     _epoch: tuple[int, list[Array]] | None = field(default=None, init=False, repr=False)
 
     @property
@@ -202,12 +205,19 @@ class LabelledBatches:
             "attention": torch.from_numpy(np.arange(ids_BT.shape[1]) < length_B[:, None]),
             "labels": torch.from_numpy(self.labels_N[rows_B].astype(np.int64)),
         }
+        if self.seconds_N is not None:
+            tensors["segments"] = torch.from_numpy(segments(self.seconds_N[rows_B], length_B))
         return Batch(tensors=tensors, rows=len(rows_B), tokens=int(length_B.sum()))
 
 
 def labelled_rows(table: pa.Table) -> tuple[list[Array], Array]:
     """Return the token rows of a table, each of its own length, and its labels [N]."""
-    column = table["input_ids"].combine_chunks()
-    ids = column.flatten().to_numpy(zero_copy_only=False)
-    ends_N = np.cumsum(column.value_lengths().to_numpy(zero_copy_only=False))
-    return np.split(ids, ends_N[:-1]), table["label"].to_numpy()
+    return token_rows(table["input_ids"]), table["label"].to_numpy()
+
+
+def token_rows(column: pa.ChunkedArray) -> list[Array]:
+    """Return the rows of a column of tokens, each of its own length."""
+    whole = column.combine_chunks()
+    ids = whole.flatten().to_numpy(zero_copy_only=False)
+    ends_N = np.cumsum(whole.value_lengths().to_numpy(zero_copy_only=False))
+    return np.split(ids, ends_N[:-1])

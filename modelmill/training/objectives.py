@@ -51,7 +51,9 @@ def classification(model: Any, batch: Batch, smoothing: float = 0.0) -> Scored:
 
 def class_logits(model: Any, batch: Batch) -> Tensor:
     """Return what a classifier says of a batch of texts [B, C]."""
-    return family(model).class_logits(model, batch.tensors["ids"], batch.tensors["attention"])
+    tensors = batch.tensors
+    logits_BC: Tensor = family(model).classify(model, tensors["ids"], tensors["attention"], tensors.get("segments"))
+    return logits_BC
 
 
 def classified(logits_BC: Tensor, batch: Batch, learning: bool, smoothing: float = 0.0) -> Scored:

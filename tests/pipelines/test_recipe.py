@@ -67,7 +67,7 @@ def test_a_name_a_task_a_source_and_a_register_name_are_a_recipe(tmp_path: Path)
         (
             "task: text-classification",
             "task: text-clasification",
-            "is not one of text-classification, image-classification, table-classification, table-regression, causal",
+            "is not one of text-classification, pair-classification, question-answering, image-classification, table",
         ),
         ("task: text-classification", "task: image-clasification", "did you mean 'image-classification'?"),
         ("register:\n  name: shop\n", "", "shop.yaml:1: register: missing; the model's place in the registry"),

@@ -44,7 +44,7 @@ def test_left_out_nothing_is_asked_but_to_beat_the_majority_class() -> None:
         ({"thresholds": {"accuracy": {}}}, "give either min or max"),
         ({"thresholds": {"accuracy": {"mim": 0.8}}}, "Extra inputs are not permitted"),
         ({"thresholds": {"accuracy": {"min": "0.8"}}}, "Input should be a valid number"),
-        ({"must_beat": ["tf-idf"]}, "Input should be 'majority', 'tfidf', 'mean' or 'linear'"),
+        ({"must_beat": ["tf-idf"]}, "Input should be 'majority', 'tfidf', 'mean', 'linear'"),
         ({"compare": ["scratch"]}, "Input should be 'from_scratch'"),
         ({"treshold": {}}, "Extra inputs are not permitted"),
         ({"subject": "from_scratch"}, "thresholds, must_beat and compare must be empty"),
@@ -80,3 +80,14 @@ def test_the_comparison_is_asked_nothing() -> None:
 def test_what_a_task_has_not_is_told(task: Task, value: dict[str, Any], said: str) -> None:
     found = unfit_for(task, read(value))
     assert found.find(said) >= 0 if said else not found, found
+
+
+def test_figures_and_baselines_of_answers_are_for_questions_alone() -> None:
+    squad = Evaluate.model_validate({"thresholds": {"f1": {"min": 0.5}}, "must_beat": ("sliding_window",)})
+    assert not unfit_for("question-answering", squad)
+    assert not unfit_for("question-answering", Evaluate())
+    assert "thresholds.f1: is no figure of text-classification" in unfit_for("text-classification", squad)
+    wrong = Evaluate.model_validate({"thresholds": {"accuracy": {"min": 0.5}}})
+    assert "whose figures are exact_match, f1" in unfit_for("question-answering", wrong)
+    wrong = Evaluate.model_validate({"must_beat": ("tfidf",)})
+    assert "whose baselines are first_sentence, sliding_window" in unfit_for("question-answering", wrong)
