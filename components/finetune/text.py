@@ -1,4 +1,4 @@
-"""A classifier of texts, or of pairs of them, over tokens: an encoder, from weights or from random ones, under a dense layer."""
+"""A classifier of texts, or of pairs of them, over tokens: an encoder, with or without weights, under a dense layer."""
 
 from functools import partial
 from pathlib import Path

@@ -75,6 +75,8 @@ def test_the_comparison_is_asked_nothing() -> None:
         ("table-regression", {"thresholds": {"r2": {"min": -0.5}, "rmse": {"max": 1e6}}, "must_beat": ["linear"]}, ""),
         ("table-regression", {}, ""),
         ("text-classification", {"must_beat": ["tfidf"]}, ""),
+        ("pair-classification", {"must_beat": ["tfidf"], "thresholds": {"accuracy": {"min": 0.5}}}, ""),
+        ("pair-classification", {"must_beat": ["linear"]}, "linear is no baseline of pair-classification"),
     ],
 )
 def test_what_a_task_has_not_is_told(task: Task, value: dict[str, Any], said: str) -> None:

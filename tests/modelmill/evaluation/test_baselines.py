@@ -52,6 +52,17 @@ def test_chinese_without_spaces_is_told_apart_by_its_characters() -> None:
     assert probability.argmax(axis=1).tolist() == [1, 0]
 
 
+def test_of_two_texts_it_counts_which_says_what_and_what_both_say() -> None:
+    words = ["one", "two", "six", "ten"]
+    both = [(first, second) for first in words for second in words]
+    firsts, seconds = [first for first, _ in both], [second for _, second in both]
+    # Neither text alone tells whether they are the same, and mixed together which one says "one" is lost.
+    for truth in ([first == second for first, second in both], [second == "one" for _, second in both]):
+        labels = np.array(truth, dtype=np.int64)
+        found = baselines.tfidf(firsts * 8, np.tile(labels, 8), 2, firsts, seconds * 8, seconds)
+        assert found.argmax(axis=1).tolist() == labels.tolist()
+
+
 @pytest.mark.parametrize(
     ("texts", "labels", "said"),
     [

