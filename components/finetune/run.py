@@ -1,10 +1,11 @@
 """Learn a task from labelled rows, on top of pretrained, base or random weights."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from components.finetune import images, tables, text
+from components.finetune import images, tables, targets, text
 from components.finetune.folds import cross_validate
 from components.finetune.learner import Learner, Start
 from components.finetune.settings import FinetuneSettings
@@ -23,6 +24,7 @@ from modelmill.version import code_digest
 
 _LEARNERS: Mapping[str, Callable[[FinetuneSettings, Dataset, Start], Learner]] = {
     "labelled-tokens": text.prepare,
+    "target-tokens": targets.prepare,
     "labelled-pixels": images.prepare,
     "labelled-rows": tables.prepare,
 }
@@ -57,7 +59,8 @@ def run(step: Step, settings: FinetuneSettings, labelled: str, model: str, base:
     inputs = {"labelled": labelled, "model": model, "base": base}
 
     def fit(under: Step, learner: Learner, part: str) -> dict[str, Any]:
-        told = settings.model_dump(exclude=TOGETHER)
+        # How answers are asked for changes no weight: what is learned stays.
+        told = settings.model_dump(exclude={*TOGETHER, "decoding"})
         facts = {"stage": "finetune", "settings": told, "inputs": inputs, "code": code_digest()}
         key = digest({**facts, "part": part} if part else facts)
         job = Job(
@@ -74,6 +77,8 @@ def run(step: Step, settings: FinetuneSettings, labelled: str, model: str, base:
         return train(under, _loop(settings, learner), job)
 
     figures = {**learner.figures, **fit(step, learner, "")}
+    if learner.perplexity and "validation_loss" in figures:
+        figures["validation_perplexity"] = math.exp(figures["validation_loss"])
     meta = {"task": settings.task, **learner.meta, "lineage": inputs}
     if settings.folds is not None:
         meta["cross_validation"] = cross_validate(step, settings, dataset, fit).model_dump(mode="json")

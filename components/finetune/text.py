@@ -42,12 +42,17 @@ def prepare(settings: FinetuneSettings, dataset: Dataset, start: Start) -> Learn
         best="accuracy",
         save=save,
         meta={"labels": labels, "max_tokens": settings.max_tokens},
-        plan=_plan(settings, classifier, batches.steps_per_epoch),
+        plan=plan_of(settings, classifier, batches.steps_per_epoch),
         figures={"truncated_share": cut_share},
     )
 
 
-def _plan(settings: FinetuneSettings, model: torch.nn.Module, batches: int) -> strategy.Plan | None:
+def plan_of(settings: FinetuneSettings, model: torch.nn.Module, batches: int) -> strategy.Plan | None:
+    """Return which weights learn with so many batches an epoch; None for all at all times.
+
+    Raises:
+        UserError: the model has not what the strategy speaks of.
+    """
     if settings.plain:
         return None
     epoch = -(-batches // settings.accumulate)

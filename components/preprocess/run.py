@@ -12,6 +12,7 @@ from modelmill.step import Step
 _KINDS: Mapping[str, Callable[[Step, PreprocessSettings, Inputs], PreprocessOutputs]] = {
     "text": text.run,
     "labelled-text": text.run,
+    "labelled-targets": text.run,
     "images": images.run,
     "labelled-images": images.run,
     "labelled-table": tables.run,

@@ -5,7 +5,7 @@ So another length of rows, or another way to pack them, takes no text in hand ag
 
 # D documents, T tokens of a document
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import chain
 from typing import Any
@@ -27,6 +27,12 @@ from modelmill.version import code_digest
 # Texts tokenized at a time, and tokens of a shard at the least: 16 MB before compression.
 _BATCH = 4096
 _SHARD_TOKENS = 1 << 23
+# By what ingest's dataset holds: what the tokens' one is called, and for each column of text the one of its tokens.
+_TOKENS: Mapping[str, tuple[str, Mapping[str, str]]] = {
+    "text": ("corpus-tokens", {"text": "input_ids"}),
+    "labelled-text": ("labelled-tokens", {"text": "input_ids"}),
+    "labelled-targets": ("target-tokens", {"text": "input_ids", "target": "target_ids"}),
+}
 
 
 def run(step: Step, settings: PreprocessSettings, inputs: Inputs) -> PreprocessOutputs:
@@ -90,9 +96,11 @@ class _Work:
         """Write the tokens of the corpus or of the labelled rows; return their address and that of what made them."""
         source = open_dataset(self.step.store, address)
         kept = [name for name in ("id", "label") if name in source.schema.names] if what == "labelled" else []
-        schema = pa.schema([("input_ids", pa.list_(pa.from_numpy_dtype(self._dtype))), *map(source.schema.field, kept)])
+        kind, columns = _TOKENS[source.meta["kind"]]
+        tokens = pa.list_(pa.from_numpy_dtype(self._dtype))
+        schema = pa.schema([*((name, tokens) for name in columns.values()), *map(source.schema.field, kept)])
         meta = {
-            "kind": f"{what}-tokens",
+            "kind": kind,
             "vocabulary": self.tokenizer.vocabulary,
             "special": self.tokenizer.special,
             **({"labels": source.meta["labels"]} if "labels" in source.meta else {}),
@@ -110,13 +118,14 @@ class _Work:
 
     def _shards(self, source: Dataset, split: str, kept: list[str], counts: _Counts, what: str) -> Iterator[pa.Table]:
         """Yield tables of tokens; which rows stand in which depends on the texts alone."""
-        total = sum(map(source.rows, source.splits))
+        total = sum(map(source.rows, source.splits)) * len(_TOKENS[source.meta["kind"]][1])
         waiting: list[pa.Table] = []
         tokens = 0
-        for batch in source.batches(split, ["text", *kept], rows=_BATCH):
-            ids = self._encoded(batch["text"].to_pylist(), counts)
-            waiting.append(pa.table({"input_ids": ids, **{name: batch[name] for name in kept}}))
-            tokens += len(ids.values)
+        columns = _TOKENS[source.meta["kind"]][1]
+        for batch in source.batches(split, [*columns, *kept], rows=_BATCH):
+            ids = {name: self._encoded(batch[text].to_pylist(), counts) for text, name in columns.items()}
+            waiting.append(pa.table({**ids, **{name: batch[name] for name in kept}}))
+            tokens += sum(len(column.values) for column in ids.values())
             self.step.progress(f"tokenizing the {what} texts", counts.texts, total, "texts")
             self.step.check_stop()
             if tokens >= _SHARD_TOKENS:
@@ -156,7 +165,14 @@ class _Work:
 def _texts(source: Dataset) -> Iterator[str]:
     """Yield the validation texts, or the training texts where there are none of those."""
     split = "validation" if source.rows("validation") else "train"
-    return chain.from_iterable(batch["text"].to_pylist() for batch in source.batches(split, ["text"], rows=_BATCH))
+    return _texts_of(source, split)
+
+
+def _texts_of(source: Dataset, split: str) -> Iterator[str]:
+    """Yield every text of a split; of a row with several, one after the other."""
+    columns = list(_TOKENS[source.meta["kind"]][1])
+    for batch in source.batches(split, columns, rows=_BATCH):
+        yield from chain.from_iterable(zip(*(batch[name].to_pylist() for name in columns), strict=True))
 
 
 def _tokenizer(step: Step, settings: PreprocessSettings, inputs: dict[str, str]) -> Tokenizer:
@@ -165,8 +181,7 @@ def _tokenizer(step: Step, settings: PreprocessSettings, inputs: dict[str, str])
     address = inputs["corpus"] or inputs["labelled"]
     source = open_dataset(step.store, address)
     step.progress("training the tokenizer", 0, 1, "vocabulary")
-    texts = (text for batch in source.batches("train", ["text"], rows=_BATCH) for text in batch["text"].to_pylist())
-    tokenizer = train_tokenizer(settings.tokenizer or TokenizerSettings(), texts)
+    tokenizer = train_tokenizer(settings.tokenizer or TokenizerSettings(), _texts_of(source, "train"))
     step.progress("training the tokenizer", 1, 1, "vocabulary")
     step.check_stop()
     return tokenizer

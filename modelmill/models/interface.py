@@ -131,6 +131,7 @@ def _typed(row: Mapping[str, Any]) -> dict[str, Any]:
 
 _TASKS: Mapping[str, Callable[[Mapping[str, Any]], Interface]] = {
     "text-classification": _text,
+    "sequence-to-sequence": lambda facts: replace(_text(facts), classes=False, text="answer"),
     "image-classification": _image,
     "causal-lm": lambda facts: replace(_text(facts), classes=False, text="continuation"),
     "masked-lm": _masked,

@@ -12,7 +12,7 @@ import torch
 
 from modelmill.cores import usable_cores
 from modelmill.errors import UserError
-from modelmill.models import image_predictor, language_predictor, table_predictor, text_predictor
+from modelmill.models import image_predictor, language_predictor, table_predictor, target_predictor, text_predictor
 from modelmill.models.folder import MODEL_FILE
 
 Answers = npt.NDArray[Any]
@@ -34,6 +34,7 @@ class Predictor(Protocol):
 
 _LOADERS: Mapping[str, Callable[[Path, Mapping[str, Any]], Predictor]] = {
     "text-classification": text_predictor.load,
+    "sequence-to-sequence": target_predictor.load,
     "image-classification": image_predictor.load,
     "table-classification": table_predictor.load,
     "table-regression": table_predictor.load,

@@ -207,7 +207,12 @@ class LabelledBatches:
 
 def labelled_rows(table: pa.Table) -> tuple[list[Array], Array]:
     """Return the token rows of a table, each of its own length, and its labels [N]."""
-    column = table["input_ids"].combine_chunks()
-    ids = column.flatten().to_numpy(zero_copy_only=False)
-    ends_N = np.cumsum(column.value_lengths().to_numpy(zero_copy_only=False))
-    return np.split(ids, ends_N[:-1]), table["label"].to_numpy()
+    return token_rows(table["input_ids"]), table["label"].to_numpy()
+
+
+def token_rows(column: pa.ChunkedArray) -> list[Array]:
+    """Return the rows of a column of tokens, each of its own length."""
+    whole = column.combine_chunks()
+    ids = whole.flatten().to_numpy(zero_copy_only=False)
+    ends_N = np.cumsum(whole.value_lengths().to_numpy(zero_copy_only=False))
+    return np.split(ids, ends_N[:-1])

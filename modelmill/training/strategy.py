@@ -34,8 +34,8 @@ def plan(model: torch.nn.Module, strategy: Strategy, layer_decay: float = 1.0, t
     if isinstance(strategy, LoRA):
         _put_lora_in(model, strategy)
     depths = _depths(model)
-    top = max(depths.values())
-    learns = _learning(depths, strategy)
+    top = _top(model, depths)
+    learns = _learning(depths, strategy, top)
     weights = dict(model.named_parameters())
     for name, weight in weights.items():
         weight.requires_grad_(name in learns)
@@ -49,17 +49,29 @@ def plan(model: torch.nn.Module, strategy: Strategy, layer_decay: float = 1.0, t
     if thaw_steps is None:
         return Plan(groups=[group for group in groups if group.weights])
 
+    # Where nothing is behind the layers, the last of them begins.
+    highest = max(depths[name] for name in learns)
+
     def thaw(step: int) -> None:
-        lowest = top - step // thaw_steps
+        lowest = highest - step // thaw_steps
         for name in learns:
             weights[name].requires_grad_(depths[name] >= lowest)
 
     return Plan(groups=[group for group in groups if group.weights], thaw=thaw)
 
 
-def _learning(depths: dict[str, int], strategy: Strategy) -> set[str]:
-    """Return the names of the weights that learn."""
-    top = max(depths.values())
+def _top(model: torch.nn.Module, depths: dict[str, int]) -> int:
+    """Return the depth of what is behind the layers, though nothing may be there."""
+    stacks = _encoder_decoder(model)
+    return 1 + sum(count for _, count in stacks) if stacks else max(depths.values())
+
+
+def _learning(depths: dict[str, int], strategy: Strategy, top: int) -> set[str]:
+    """Return the names of the weights that learn.
+
+    Raises:
+        UserError: the model has not what the strategy speaks of.
+    """
     if isinstance(strategy, Matching):
         found = {name for name in depths if any(fnmatchcase(name, pattern) for pattern in strategy.weights)}
         for pattern in strategy.weights:
@@ -79,24 +91,39 @@ def _learning(depths: dict[str, int], strategy: Strategy) -> set[str]:
     if isinstance(strategy, LoRA):
         thin = (".down_RI", ".up_OR")
         return {name for name, depth in depths.items() if depth == top or name.endswith(thin)}
-    return set(depths) if strategy.name == "full" else {name for name, depth in depths.items() if depth == top}
+    if strategy.name == "full":
+        return set(depths)
+    behind = {name for name, depth in depths.items() if depth == top}
+    if not behind:
+        raise UserError(
+            f"finetune.strategy: head learns what is behind the layers, and behind the {top - 1} of this model is "
+            "nothing but the table of its tokens; write {name: last, layers: 1}, or lora"
+        )
+    return behind
 
 
 def _put_lora_in(model: torch.nn.Module, strategy: LoRA) -> None:
-    stack, _ = _stack(model)
+    stacks = _encoder_decoder(model) or [_stack(model)]
 
     def chosen(name: str) -> bool:
-        inside = name.removeprefix(f"{stack}.")
-        return inside != name and any(fnmatchcase(inside, pattern) for pattern in strategy.targets)
+        inside = [name.removeprefix(f"{stack}.") for stack, _ in stacks if name.startswith(f"{stack}.")]
+        return bool(inside) and any(fnmatchcase(inside[0], pattern) for pattern in strategy.targets)
 
     if not lora.put_in(model, chosen, strategy.rank, strategy.alpha, strategy.dropout):
         raise UserError(
-            f"finetune.strategy.targets: {', '.join(strategy.targets)} is the name of no dense layer under {stack}; "
-            "write '*' for all"
+            f"finetune.strategy.targets: {', '.join(strategy.targets)} is the name of no dense layer under "
+            f"{' and '.join(stack for stack, _ in stacks)}; write '*' for all"
         )
 
 
 def _depths(model: torch.nn.Module) -> dict[str, int]:
+    if stacks := _encoder_decoder(model):
+        # Places that are counted and not learned (sinusoids) have no depth.
+        return {
+            name: _depth_of_both(name, stacks)
+            for name, weight in model.named_parameters()
+            if weight.requires_grad or "embed" not in name
+        }
     stack, count = _stack(model)
     depths: dict[str, int] = {}
     before = True
@@ -108,6 +135,27 @@ def _depths(model: torch.nn.Module) -> dict[str, int]:
         else:
             depths[name] = 0 if before else count + 1
     return depths
+
+
+def _depth_of_both(name: str, stacks: list[tuple[str, int]]) -> int:
+    """Count the decoder's layers on from the encoder's; tables of tokens and places, the output's too, stand before."""
+    below = 0
+    for stack, count in stacks:
+        if name.startswith(f"{stack}."):
+            return below + 1 + int(name.removeprefix(f"{stack}.").partition(".")[0])
+        below += count
+    if "embed" in name or "shared" in name:
+        return 0
+    encoder, layers = stacks[0][0].rpartition(".")[0], stacks[0][1]
+    return layers if name.startswith(f"{encoder}.") else below + 1
+
+
+def _encoder_decoder(model: torch.nn.Module) -> list[tuple[str, int]]:
+    """Return name and length of the encoder's and the decoder's list of layers; none where there are not both."""
+    ends = ("encoder.layers", "encoder.block", "decoder.layers", "decoder.block")
+    named = model.named_modules()
+    found = [(name, len(part)) for name, part in named if isinstance(part, torch.nn.ModuleList) and name.endswith(ends)]
+    return found if len(found) == 2 else []
 
 
 def _stack(model: torch.nn.Module) -> tuple[str, int]:
