@@ -11,6 +11,7 @@ from components.evaluate.language import measure_language
 from components.evaluate.numbers import measure_regression
 from components.evaluate.rows import ask_of, check_features, read_test_rows
 from components.evaluate.settings import EvaluateSettings
+from components.evaluate.targets import measure_answers
 from modelmill.dataset import Dataset, encode, open_dataset
 from modelmill.errors import ModelmillError, UserError
 from modelmill.evaluation import baselines
@@ -62,6 +63,10 @@ def run(step: Step, settings: EvaluateSettings, model: str, labelled: str) -> Ev
     if settings.task == "table-regression":
         check_features(facts, dataset)
         report, table = measure_regression(step, settings, dataset, load_predictor(folder), {**facts, "model": model})
+        return _told(step, report, facts, table)
+    if settings.task == "sequence-to-sequence":
+        told = {**facts, "model": model}
+        report, table = measure_answers(step, settings, dataset, load_predictor(folder), told)
         return _told(step, report, facts, table)
     rows = read_test_rows(dataset)
     if dataset.meta["kind"] == "labelled-table":
@@ -175,7 +180,11 @@ def _summary(report: Report) -> dict[str, Any]:
     main = main_metric(test)
     others = {name: figures[main] for name, figures in report.metrics.items() if name != "test"}
     return {
-        **{name: test[name] for name in ("accuracy", "f1_macro", "r2", "rmse", "mae") if name in test},
+        **{
+            name: test[name]
+            for name in ("accuracy", "f1_macro", "r2", "rmse", "mae", "chrf", "bleu", "perplexity")
+            if name in test
+        },
         **{f"{name}_{main}": value for name, value in others.items()},
         "test_rows": report.test_rows,
         "checks_passed": f"{sum(check.passed for check in report.checks)} of {len(report.checks)}",

@@ -17,7 +17,13 @@ from modelmill.tracking import Tracking, log_cached_steps
 from modelmill.version import code_digest, git_commit
 
 # The column of a labelled dataset that holds what a predictor is asked.
-_EXAMPLES = {"text": "text", "labelled-text": "text", "labelled-images": "image", "labelled-table": "features"}
+_EXAMPLES = {
+    "text": "text",
+    "labelled-text": "text",
+    "labelled-targets": "text",
+    "labelled-images": "image",
+    "labelled-table": "features",
+}
 
 
 @dataclass(frozen=True, kw_only=True)

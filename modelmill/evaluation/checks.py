@@ -17,9 +17,12 @@ LanguageMetric = Literal["loss", "perplexity", "bits_per_byte"]
 NumberMetric = Literal["r2", "rmse", "mae", "mean_absolute_percentage_error"]
 """What a threshold on predicted numbers may be put on; scikit-learn's names."""
 
-Metric = Literal[ClassMetric, NumberMetric, LanguageMetric]
+TargetMetric = Literal["bleu", "chrf"]
+"""What a threshold on answered texts may be put on beside loss and perplexity; sacrebleu's, from 0 to 100."""
 
-Baseline = Literal["majority", "tfidf", "mean", "linear"]
+Metric = Literal[ClassMetric, NumberMetric, LanguageMetric, TargetMetric]
+
+Baseline = Literal["majority", "tfidf", "mean", "linear", "copy", "frequent"]
 """What a model is measured beside."""
 
 LOWER_IS_BETTER: frozenset[str] = frozenset(
@@ -41,6 +44,8 @@ METRIC_WORDS: Mapping[str, str] = {
     "loss": "loss",
     "perplexity": "perplexity",
     "bits_per_byte": "bits per byte",
+    "chrf": "chrF",
+    "bleu": "BLEU",
 }
 
 BASELINE_WORDS: Mapping[str, str] = {
@@ -48,9 +53,11 @@ BASELINE_WORDS: Mapping[str, str] = {
     "tfidf": "the tf-idf baseline",
     "mean": "the training mean",
     "linear": "the least-squares baseline",
+    "copy": "the copied source",
+    "frequent": "the most frequent target",
 }
 
-ALWAYS_BEATEN: frozenset[str] = frozenset({"majority", "mean"})
+ALWAYS_BEATEN: frozenset[str] = frozenset({"majority", "mean", "frequent"})
 """Baselines that are to be beaten whether or not a recipe asks for it."""
 
 
@@ -93,10 +100,10 @@ def checks(
     must_beat: Collection[Baseline],
     rows: int,
 ) -> list[Check]:
-    """Return every check, thresholds first; the majority class, or the mean, is to be beaten though nobody asks for it.
+    """Return every check, thresholds first; what is in `ALWAYS_BEATEN` is to be beaten though nobody asks for it.
 
     `metrics` holds `test` and the baselines by name, measured on the same `rows` rows; `intervals` the model's 95 %
-    intervals by metric. Thresholds are decided on the interval's end, baselines on the accuracy, or R², itself.
+    intervals by metric. Thresholds are decided on the interval's end, baselines on the main figure itself.
 
     Raises:
         UserError: a threshold is on a figure that these rows do not have.
@@ -114,7 +121,7 @@ def checks(
 
 def main_metric(metrics: Collection[str]) -> str:
     """Return the figure by which models are compared: of those that there are."""
-    return "r2" if "r2" in metrics else "accuracy"
+    return next((name for name in ("r2", "chrf") if name in metrics), "accuracy")
 
 
 def figures_apart(first: float, second: float) -> tuple[str, str]:

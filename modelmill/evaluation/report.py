@@ -30,6 +30,8 @@ _ROW_WORDS = {
     "majority": "Majority class",
     "linear": "Least squares",
     "mean": "Training mean",
+    "copy": "Copied source",
+    "frequent": "Most frequent target",
 }
 _KEY_FIGURES = ("accuracy", "balanced_accuracy", "f1_macro", "log_loss", "roc_auc", "r2", "rmse", "mae")
 # In the target's own unit, which may be of any size.
@@ -68,6 +70,8 @@ def render(report: Report | Mapping[str, Any]) -> str:
     document = report if isinstance(report, Report) else Report.read(report)
     if document.task in get_args(LanguageTask):
         return _render_language(document)
+    if document.targets is not None:
+        return _render_targets(document)
     return (
         _environment()
         .get_template("report.html")
@@ -107,6 +111,26 @@ def _render_language(document: Report) -> str:
     )
 
 
+def _render_targets(document: Report) -> str:
+    assert document.targets is not None
+    test = document.metrics["test"]
+    return (
+        _environment()
+        .get_template("report_targets.html")
+        .render(
+            report=document,
+            headline=_headline(document),
+            reasons=_reasons(document),
+            alerts=_alerts(document),
+            contenders=_contenders(document),
+            figures=[name for name in ("chrf", "bleu", "perplexity", "loss") if name in test],
+            asked=dict(_flat(document.targets.asked)),
+            training={step: dict(_flat(facts)) for step, facts in document.training.items()},
+            lineage=dict(_flat({"model": document.model, "measured_on": document.dataset, **document.lineage})),
+        )
+    )
+
+
 def _environment() -> "Environment":
     from modelmill.evaluation import plots
 
@@ -138,6 +162,10 @@ def _alerts(report: Report) -> list[Alert]:
         "labels, the text column and the learning rate.",
         "linear": "It has a closed form and needs no training. Consider more epochs, another rate or shape, or more "
         "rows; or take the baseline.",
+        "copy": "Repeating what was asked has as much in common with the references. Where sources and references are "
+        "alike, as in corrections, this is hard to beat; elsewhere train longer, or start from a base model.",
+        "frequent": "Always writing the most frequent target is as good: the model has learned nothing of use. Check "
+        "the columns and the learning rate.",
         "mean": "Always answering the mean of the training rows is as good: the model has learned nothing of use. "
         "Check the target, the features and the learning rate.",
     }
@@ -160,6 +188,8 @@ def _contenders(report: Report) -> list[Contender]:
     for key, metrics in sorted(measured.items(), key=lambda item: list(_ROW_WORDS).index(item[0])):
         if report.regression is not None:
             low, high = report.regression.r2_intervals[key]
+        elif report.targets is not None:
+            low, high = report.targets.chrf_intervals.get(key, (metrics[main], metrics[main]))
         else:
             low, high = wilson(round(metrics["accuracy"] * report.test_rows), report.test_rows)
         found.append(

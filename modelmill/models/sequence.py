@@ -89,9 +89,7 @@ class Marks:
         return np.append(document_U[: most - self.around], self.end).astype(np.int64)
 
 
-def new_config(
-    shape: EncoderDecoder, vocabulary: int, longest: int, special: Mapping[str, int]
-) -> PreTrainedConfig:
+def new_config(shape: EncoderDecoder, vocabulary: int, longest: int, special: Mapping[str, int]) -> PreTrainedConfig:
     """Return the configuration of a model with random weights, for rows of at most so many tokens."""
     inner, decoder_layers = shape.feed_forward or 4 * shape.width, shape.decoder_layers or shape.layers
     marks = {"vocab_size": vocabulary, "pad_token_id": special["pad"], "eos_token_id": special["sep"]}

@@ -48,9 +48,7 @@ def causal_lm(model: Any, batch: Batch) -> Scored:
 def target_tokens(model: Any, batch: Batch, smoothing: float = 0.0) -> Scored:
     """Predict each token of a target, and its end, from the source and the true tokens before it; smoothed as below."""
     tensors = batch.tensors
-    logits_MV = target_logits(
-        model, tensors["ids"], tensors["attention"], tensors["inputs"], tensors["wanted"]
-    )
+    logits_MV = target_logits(model, tensors["ids"], tensors["attention"], tensors["inputs"], tensors["wanted"])
     return _cross_entropy(logits_MV, tensors["targets"], smoothing if model.training else 0.0)
 
 
