@@ -25,7 +25,7 @@ def quality(tokenizer: Tokenizer, texts: Iterable[str]) -> dict[str, float]:
     tokens = sum(map(len, documents))
     if not tokens:
         return {}
-    unknown = sum(int((ids_T == tokenizer.special["unk"]).sum()) for ids_T in documents)
+    unknown = sum(int((ids_T == tokenizer.special.get("unk", -1)).sum()) for ids_T in documents)
     exact = sum(tokenizer.text(ids_T) == text for ids_T, text in zip(documents, kept, strict=True))
     return {
         "bytes_per_token": round(sum(len(text.encode()) for text in kept) / tokens, 4),

@@ -5,6 +5,7 @@ So another length of rows, or another way to pack them, takes no text in hand ag
 
 # D documents, T tokens of a document
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import chain
@@ -19,7 +20,9 @@ from components.preprocess.settings import PreprocessSettings, TokenizerSettings
 from components.preprocess.tokenizer import train_tokenizer
 from modelmill.dataset import Dataset, DatasetWriter, open_dataset, write_made
 from modelmill.models.base import base_folder
+from modelmill.models.special import check_roles
 from modelmill.models.tokenizer import Tokenizer, load_tokenizer, save_tokenizer
+from modelmill.settings import Task
 from modelmill.step import Step
 from modelmill.store import Blob
 from modelmill.version import code_digest
@@ -84,6 +87,8 @@ class _Work:
     @classmethod
     def prepare(cls, step: Step, settings: PreprocessSettings, inputs: dict[str, str]) -> "_Work":
         tokenizer = _tokenizer(step, settings, inputs)
+        whose = json.loads(inputs["base"])["uri"] if inputs["base"] else "preprocess.tokenizer"
+        check_roles(whose, tokenizer.special, _roles(settings.task, inputs), settings.task)
         files = save_tokenizer(tokenizer, step.scratch / "tokenizer")
         attachments = {f"tokenizer/{path.name}": step.store.put_blob_file(path) for path in files}
         source = open_dataset(step.store, inputs["corpus"] or inputs["labelled"])
@@ -141,7 +146,7 @@ class _Work:
         counts.texts += len(texts)
         counts.bytes += sum(len(text.encode()) for text in texts)
         counts.tokens += len(ids)
-        counts.unknown += int(np.count_nonzero(ids == self.tokenizer.special["unk"]))
+        counts.unknown += int(np.count_nonzero(ids == self.tokenizer.special.get("unk", -1)))
         counts.longest = max(counts.longest, int(length_D.max(initial=0)))
         bounds = np.concatenate([[0], np.cumsum(length_D)]).astype(np.int32)
         return pa.ListArray.from_arrays(pa.array(bounds), pa.array(ids))
@@ -160,6 +165,14 @@ class _Work:
             "report": {**report, **self.quality},
         }
         return dataset.address, write_made(self.step.store, dataset.address, made)
+
+
+def _roles(task: Task, inputs: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the special tokens that rows of a task are framed with, and those that pretraining for it needs."""
+    if task == "causal-lm":
+        return ("cls", "sep")
+    # What is learned from labelled texts is pretrained by hiding tokens.
+    return ("cls", "sep", "pad", *(["mask"] if inputs["corpus"] else []))
 
 
 def _texts(source: Dataset) -> Iterator[str]:

@@ -108,7 +108,13 @@ def _causal_lm(
         model = causal.language_model(folder)
     causal.set_dropout(model, settings.dropout)
     made = {
-        split: CausalBatches(packed=rows, batch_rows=settings.batch_rows, seed=settings.seed, first=special["cls"])
+        split: CausalBatches(
+            packed=rows,
+            batch_rows=settings.batch_rows,
+            seed=settings.seed,
+            first=special["cls"],
+            end=special["sep"],
+        )
         for split, rows in packed.items()
     }
     return Learner(

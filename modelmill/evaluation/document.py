@@ -21,7 +21,8 @@ _PICTURE = r"^(data:image/png;base64,[A-Za-z0-9+/]+={0,2})?$"
 Metrics = dict[str, float]
 """Figures by name: accuracy, balanced_accuracy, precision_macro, recall_macro, f1_macro, log_loss, roc_auc where
 there are two labels, and f1_<label> of each of up to 20; of predicted numbers r2, rmse, mae, and where it means much
-mean_absolute_percentage_error; of a language model loss, perplexity, accuracy, bits_per_byte; of answered texts bleu, chrf, loss, perplexity."""
+mean_absolute_percentage_error; of a language model loss, perplexity, accuracy, bits_per_byte; of answered
+texts bleu, chrf, loss, perplexity."""
 
 
 class ClassFigures(Section):

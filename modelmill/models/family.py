@@ -23,8 +23,9 @@ class Family:
     """transformers' class of the encoder under a classifier."""
     heads: tuple[str, ...]
     """How the names of those weights begin that a model may lack when it starts from an encoder."""
-    new_config: Callable[[Architecture, int, int, int], PreTrainedConfig]
-    """Shape, vocabulary, most tokens of a row and the padding's id → the configuration of a new model."""
+    new_config: Callable[[Architecture, int, int, int], PreTrainedConfig] | None
+    """Shape, vocabulary, most tokens of a row and the padding's id → the configuration of a new model; None where a
+    model only ever starts from published weights."""
     masked_logits: Callable[[Any, Tensor, Tensor, Tensor], Tensor]
     """Language model, ids [B, T], wanted positions [B, K], which of them are real [B, K] → logits [M, V]."""
     class_logits: Callable[[Any, Tensor, Tensor], Tensor]

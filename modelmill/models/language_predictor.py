@@ -92,7 +92,8 @@ class CausalPredictor:
                 "included; shorten the text"
             )
         ids_T = torch.from_numpy(np.concatenate([[marks["cls"]], prompt_T])).to(self.model.device)
-        never = tuple(marks[role] for role in ("pad", "unk", "cls", "mask"))
+        # Where one token begins and ends documents, it may be drawn: it ends this one.
+        never = tuple({*marks.values()} - {marks["sep"]})
         drawn = causal.continuation(self.model, ids_T, self.sampling, marks["sep"], never)
         # Decoded with what is before it: a token may be half a character, and a space belongs to the word after it.
         whole = self.tokenizer.text(np.concatenate([prompt_T, np.array(drawn, dtype=np.int64)]))

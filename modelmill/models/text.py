@@ -12,11 +12,16 @@ from safetensors import SafetensorError
 from transformers import BertModel, PreTrainedConfig, PreTrainedModel
 
 from modelmill.errors import UserError
-from modelmill.models import bert, modernbert
+from modelmill.models import bert, distilbert, modernbert, roberta
 from modelmill.models.architecture import Architecture
 from modelmill.models.family import Family
 
-_FAMILIES = {"bert": bert.FAMILY, "modernbert": modernbert.FAMILY}
+_FAMILIES = {
+    "bert": bert.FAMILY,
+    "modernbert": modernbert.FAMILY,
+    "roberta": roberta.FAMILY,
+    "distilbert": distilbert.FAMILY,
+}
 _POOLER = ("bert.pooler.", "pooler.")
 
 
@@ -27,7 +32,9 @@ def family(of: PreTrainedModel | PreTrainedConfig) -> Family:
 
 def new_config(architecture: Architecture, vocabulary: int, max_tokens: int, pad: int) -> PreTrainedConfig:
     """Return the configuration of a model with random weights."""
-    return _FAMILIES[architecture.family].new_config(architecture, vocabulary, max_tokens, pad)
+    make = _FAMILIES[architecture.family].new_config
+    assert make is not None, "the settings name those families that have one"
+    return make(architecture, vocabulary, max_tokens, pad)
 
 
 def load_config(
@@ -44,12 +51,18 @@ def load_config(
             f"{folder}: its vocabulary has {config.vocab_size} tokens and the data's has {vocabulary}; leave "
             "preprocess.tokenizer out, so that the data get this model's tokenizer"
         )
-    if config.max_position_embeddings < max_tokens:
+    most = most_tokens(config)
+    if most < max_tokens:
         raise UserError(
-            f"{folder}: reads at most {config.max_position_embeddings} tokens and rows have up to {max_tokens}; lower "
-            "preprocess.max_tokens"
+            f"{folder}: reads at most {most} tokens and rows have up to {max_tokens}; lower preprocess.max_tokens"
         )
     return config
+
+
+def most_tokens(config: PreTrainedConfig) -> int:
+    """Return how many tokens a model reads at most."""
+    # RoBERTa counts its places from behind the padding's id.
+    return config.max_position_embeddings - (config.pad_token_id + 1 if config.model_type == "roberta" else 0)
 
 
 def read_config(folder: Path, families: Sequence[str] = tuple(_FAMILIES)) -> PreTrainedConfig:
@@ -61,7 +74,7 @@ def read_config(folder: Path, families: Sequence[str] = tuple(_FAMILIES)) -> Pre
     with _quiet(), _readable(folder):
         config: PreTrainedConfig = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
     if config.model_type not in families:
-        known = " and ".join(map(repr, families))
+        known = " and ".join([", ".join(map(repr, families[:-1])), repr(families[-1])])
         raise UserError(f"{folder}: a model of the family {config.model_type!r}; {known} can be trained on")
     return config
 
@@ -78,7 +91,7 @@ def masked_lm(start: Path | PreTrainedConfig) -> PreTrainedModel:
         return new_model(family(start).masked_lm, start)
     made = family(read_config(start))
     model, unexpected = load_model(made.masked_lm, start, made.heads)
-    if any(name.startswith(_POOLER) for name in unexpected):
+    if made is bert.FAMILY and any(name.startswith(_POOLER) for name in unexpected):
         model.bert.pooler = load_model(BertModel, start, made.heads)[0].pooler
     return model
 

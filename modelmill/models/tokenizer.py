@@ -4,7 +4,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,8 @@ import numpy.typing as npt
 
 from modelmill.errors import UserError
 from modelmill.models.segment import segmented
+from modelmill.models.special import CONFIG_FILE, TOKENIZER_FILE, read_json, special_tokens
 
-TOKENIZER_FILE = "tokenizer.json"
-CONFIG_FILE = "tokenizer_config.json"
 SPECIAL_TOKENS = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
 """The names that BERT gives to its special tokens, by their role."""
 
@@ -28,8 +27,11 @@ class Tokenizer:
 
     backend: Any
     special: dict[str, int]
+    """`cls` begins a text and `sep` ends it, whatever the family calls them; a role that no token has is left out."""
     segment: str = ""
     """`jieba`: texts are cut into its words before the backend sees them."""
+    named: Mapping[str, str] = field(default_factory=dict)
+    """Special tokens by transformers' keys for them, where they are a published model's: `bos_token` and others."""
 
     @property
     def vocabulary(self) -> int:
@@ -69,7 +71,8 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     """Load the tokenizer of a model's folder: tokenizer.json and, for the names of special tokens, its configuration.
 
     Raises:
-        UserError: the folder has no tokenizer.json, it does not parse, or a special token is missing.
+        UserError: the folder has no tokenizer.json, it does not parse, or it lacks a special token that its
+            configuration names.
     """
     from tokenizers import Tokenizer as Backend
 
@@ -83,13 +86,8 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     # Sentence encoders carry padding and truncation of their own in the file.
     backend.no_padding()
     backend.no_truncation()
-    special = {}
-    for role, token in _special_names(folder).items():
-        token_id = backend.token_to_id(token)
-        if token_id is None:
-            raise UserError(f"{path}: no {role} token {token!r} among its {backend.get_vocab_size()} tokens")
-        special[role] = token_id
-    return Tokenizer(backend=backend, special=special, segment=segment_of(folder))
+    special, named = special_tokens(folder, backend)
+    return Tokenizer(backend=backend, special=special, segment=segment_of(folder), named=named)
 
 
 def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> list[Path]:
@@ -101,28 +99,19 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / TOKENIZER_FILE, folder / CONFIG_FILE]
     tokenizer.backend.save(str(files[0]))
-    names = {f"{role}_token": tokenizer.backend.id_to_token(token_id) for role, token_id in tokenizer.special.items()}
+    special = tokenizer.special.items()
+    names = tokenizer.named or {f"{role}_token": tokenizer.backend.id_to_token(token_id) for role, token_id in special}
     config = {
         # The class that takes tokenizer.json as it is, whatever the family of the model.
         "tokenizer_class": "PreTrainedTokenizerFast",
         "clean_up_tokenization_spaces": False,
-        "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
+        # Only BERT's families tell the two texts of a pair apart by types.
+        "model_input_names": ["input_ids", *([] if "bos_token" in names else ["token_type_ids"]), "attention_mask"],
         **({"segment": tokenizer.segment} if tokenizer.segment else {}),
         **names,
     }
     files[1].write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
     return files
-
-
-def _config(folder: Path) -> dict[str, Any]:
-    path = folder / CONFIG_FILE
-    if not path.is_file():
-        return {}
-    try:
-        config: dict[str, Any] = json.loads(path.read_text())
-    except ValueError as error:
-        raise UserError(f"{path}: not JSON: {error}") from error
-    return config
 
 
 def segment_of(folder: Path) -> str:
@@ -131,17 +120,7 @@ def segment_of(folder: Path) -> str:
     Raises:
         UserError: its configuration does not parse, or names something unknown.
     """
-    segment = _config(folder).get("segment") or ""
+    segment = read_json(folder / CONFIG_FILE).get("segment") or ""
     if segment not in {"", "jieba"}:
         raise UserError(f"{folder / CONFIG_FILE}: segment {segment!r} is not known; 'jieba' is")
     return str(segment)
-
-
-def _special_names(folder: Path) -> dict[str, str]:
-    config = _config(folder)
-    names = {}
-    for role, usual in SPECIAL_TOKENS.items():
-        token = config.get(f"{role}_token") or usual
-        # An added token is written as an object, a plain one as a string.
-        names[role] = token["content"] if isinstance(token, dict) else token
-    return names

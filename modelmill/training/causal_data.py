@@ -27,6 +27,8 @@ class CausalBatches:
     seed: int
     first: int
     """Id of the mark before each document."""
+    end: int
+    """Id of the mark after each; GPT-2 has one for both."""
     _epochs: dict[int, Array] = field(default_factory=dict, init=False, repr=False)
 
     def batch(self, step: int) -> Batch:
@@ -34,14 +36,14 @@ class CausalBatches:
         places_B = np.arange(step * self.batch_rows, (step + 1) * self.batch_rows)
         epoch_B, place_B = np.divmod(places_B, len(self.packed.rows_NT))
         rows_B = [self._order(int(epoch))[place] for epoch, place in zip(epoch_B, place_B, strict=True)]
-        return causal_batch(self.packed, np.array(rows_B), self.first)
+        return causal_batch(self.packed, np.array(rows_B), self.first, self.end)
 
     def fixed(self, most: int) -> list[Batch]:
         """Return at most so many batches in the rows' own order."""
         rows = len(self.packed.rows_NT)
         starts = range(0, rows, self.batch_rows)[:most]
         return [
-            causal_batch(self.packed, np.arange(start, min(start + self.batch_rows, rows)), self.first)
+            causal_batch(self.packed, np.arange(start, min(start + self.batch_rows, rows)), self.first, self.end)
             for start in starts
         ]
 
@@ -54,13 +56,17 @@ class CausalBatches:
         return self._epochs[epoch]
 
 
-def causal_batch(packed: Packed, rows_B: Array, first: int) -> Batch:
+def causal_batch(packed: Packed, rows_B: Array, first: int, end: int) -> Batch:
     """Return rows as tensors `ids` and `targets` [B, T], and `documents` [B, T] where they are kept apart."""
     ids_BT = packed.rows_NT[rows_B].astype(np.int64)
     targets_BT = np.full_like(ids_BT, NOTHING)
     targets_BT[:, :-1] = ids_BT[:, 1:]
     if not packed.apart:
-        targets_BT[targets_BT == first] = NOTHING
+        mark_BT = targets_BT == first
+        if first == end:
+            # Of two in a row the second begins a document; a single one ends the text before it.
+            mark_BT &= ids_BT == end
+        targets_BT[mark_BT] = NOTHING
         tensors = {"ids": torch.from_numpy(ids_BT), "targets": torch.from_numpy(targets_BT)}
         return Batch(tensors=tensors, rows=len(ids_BT), tokens=ids_BT.size)
     documents_BT = packed.documents_of(rows_B)

@@ -226,5 +226,7 @@ def test_a_decoder_goes_on_from_a_base_models_weights(store: Store, tmp_path: Pa
     before, after = causal.language_model(base).state_dict(), causal.language_model(tmp_path / "model").state_dict()
     for name, tensor in before.items():
         torch.testing.assert_close(after[name], tensor, atol=1e-6, rtol=0)
-    with pytest.raises(UserError, match="family 'gpt2'; 'bert' and 'modernbert' can be trained on"):
+    with pytest.raises(
+        UserError, match="family 'gpt2'; 'bert', 'modernbert', 'roberta' and 'distilbert' can be trained on"
+    ):
         run(samples.step_of(store, tmp_path), PretrainSettings(base=str(base)), corpus, samples.pinned(base))

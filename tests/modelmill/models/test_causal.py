@@ -114,7 +114,10 @@ def test_a_base_model_that_does_not_fit_is_refused_with_both_figures(tmp_path: P
     text.save(model_of(SHAPES[0]), decoder)
     with pytest.raises(UserError, match="a model of the family 'bert'; 'gpt2' and 'llama' can be trained on"):
         causal.load_config(encoder, 40, 24)
-    with pytest.raises(UserError, match="a model of the family 'gpt2'; 'bert' and 'modernbert' can be trained on"):
+    with pytest.raises(
+        UserError,
+        match="a model of the family 'gpt2'; 'bert', 'modernbert', 'roberta' and 'distilbert' can be trained on",
+    ):
         text.load_config(decoder, 40, 24)
     with pytest.raises(UserError, match="vocabulary has 40 tokens and the data's has 41"):
         causal.load_config(decoder, 41, 24)

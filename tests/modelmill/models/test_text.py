@@ -124,8 +124,8 @@ def start_from(folder: Path) -> None:
     ("harm", "message"),
     [
         (
-            lambda folder: change(folder, model_type="distilbert"),
-            "family 'distilbert'; 'bert' and 'modernbert' can be trained on",
+            lambda folder: change(folder, model_type="gpt2"),
+            "family 'gpt2'; 'bert', 'modernbert', 'roberta' and 'distilbert' can be trained on",
         ),
         (lambda folder: change(folder, model_type="nonsense"), "no model that transformers can load"),
         (lambda folder: (folder / "config.json").write_text("{"), "no model that transformers can load"),

@@ -25,7 +25,7 @@ def fitted(count: int) -> Packed:
 
 
 def batches(packed: Packed, batch_rows: int = 3, seed: int = 0) -> CausalBatches:
-    return CausalBatches(packed=packed, batch_rows=batch_rows, seed=seed, first=FIRST)
+    return CausalBatches(packed=packed, batch_rows=batch_rows, seed=seed, first=FIRST, end=END)
 
 
 def same(one: Batch, other: Batch) -> bool:
@@ -83,3 +83,15 @@ def test_the_same_documents_stored_in_other_chunks_give_the_same_batches() -> No
     again = read(pa.table({"input_ids": pa.chunked_array(chunks)}))
     other = best_fit(again, 8, first=FIRST, end=END, pad=PAD)
     assert all(same(batches(fitted(30)).batch(step), batches(other).batch(step)) for step in range(5))
+
+
+@given(count=st.integers(3, 40))
+def test_where_one_mark_begins_and_ends_documents_it_is_a_target_as_an_end_alone(count: int) -> None:
+    packed = concatenate(documents(count), 8, first=END, end=END, heads="document")
+    made = CausalBatches(packed=packed, batch_rows=3, seed=0, first=END, end=END)
+    for batch in made.fixed(10_000):
+        targets_BT, ids_BT = batch.tensors["targets"].numpy(), batch.tensors["ids"].numpy()
+        # What follows a mark within a row is no mark to learn; what follows a text may be.
+        assert (targets_BT[ids_BT == END] != END).all()
+        ends_BT = (ids_BT[:, 1:] == END) & (ids_BT[:, :-1] != END)
+        assert (targets_BT[:, :-1][ends_BT] == END).all()
