@@ -8,9 +8,11 @@ TextTask = Literal["text-classification", "pair-classification"]
 """What may be learned from texts: the class of one, or of two that are read together."""
 LanguageTask = Literal["causal-lm", "masked-lm", "word-embeddings"]
 """Language models that are an end in themselves: no labelled rows, and pretraining is all the training."""
+TargetTask = Literal["sequence-to-sequence"]
+"""What answers a text with a text: translation, replies."""
 TableTask = Literal["table-classification", "table-regression"]
 """What may be learned from tables."""
-Task = Literal[TextTask, "question-answering", "image-classification", TableTask, LanguageTask]
+Task = Literal[TextTask, "question-answering", TargetTask, "image-classification", TableTask, LanguageTask]
 """What a recipe may be for; of pictures and tables, ingest makes datasets."""
 
 

@@ -16,9 +16,9 @@ from components.register.settings import Register
 from modelmill.digest import digest
 from modelmill.errors import UserError
 from modelmill.evaluation.checks import LanguageMetric
-from modelmill.models.architecture import ImageNetwork, TableNetwork
+from modelmill.models.architecture import EncoderDecoder, ImageNetwork, TableNetwork
 from modelmill.models.base import check_base, is_reference
-from modelmill.settings import LanguageTask, Section, TableTask, Task
+from modelmill.settings import LanguageTask, Section, TableTask, TargetTask, Task
 from modelmill.sources import check_there
 from modelmill.training.question_settings import Questions, misfit
 from pipelines.document import Document, Key, override, read
@@ -110,7 +110,9 @@ class Recipe(Section):
 
     def _check_language_model(self) -> None:
         for name in self.evaluate.thresholds:
+            # What is no figure of a labelled task is refused below.
             measured = name == "accuracy" or (name in get_args(LanguageMetric)) == self.is_language_model
+            measured = measured or self.writes_targets
             if not measured or (name, self.task) in _NOT_MEASURED:
                 raise ValueError(f"evaluate.thresholds.{name}: is not measured for {self.task}")
         objective = self.pretrain.objective if self.pretrain is not None else None
@@ -208,6 +210,7 @@ class Recipe(Section):
         if model is not None and isinstance(model, TableNetwork) != is_table:
             reads = "linear and mlp read a table's rows" if is_table else "which reads a table's rows"
             raise ValueError(f"finetune.model: is of family {model.family}, {reads}, and the task is {self.task}")
+        self._check_targets()
         if self.finetune.folds is not None and not is_table:
             raise ValueError(f"finetune.folds: is for {' and '.join(get_args(TableTask))}; leave it out")
         if is_table and self.finetune.label_smoothing:
@@ -216,6 +219,28 @@ class Recipe(Section):
             raise ValueError("finetune.base: a table's network starts from random weights; leave it out")
         if is_table and self.preprocess.tokenizer is not None:
             raise ValueError("preprocess.tokenizer: is for texts, and a table's free text is left out; leave it out")
+
+    def _check_targets(self) -> None:
+        """What is for written answers alone is refused elsewhere, and what they are not learned from for them."""
+        model = self.finetune.model
+        if model is not None and isinstance(model, EncoderDecoder) != self.writes_targets:
+            writes = (
+                "reads a sequence and writes another" if isinstance(model, EncoderDecoder) else "writes no sequence"
+            )
+            raise ValueError(f"finetune.model: {model.family} {writes}, and the task is {self.task}")
+        if self.writes_targets:
+            if self.pretrain is not None:
+                raise ValueError(f"pretrain: makes encoders or decoders, and {self.task} needs both; leave it out")
+            return
+        wrong = {"preprocess": (self.preprocess, "max_target_tokens"), "finetune": (self.finetune, "decoding")}
+        for name, (section, key) in wrong.items():
+            if key in _set(section):
+                raise ValueError(f"{name}.{key}: is for {' and '.join(get_args(TargetTask))}; leave it out")
+
+    @property
+    def writes_targets(self) -> bool:
+        """Whether the model answers a text with a text."""
+        return self.task in get_args(TargetTask)
 
     @property
     def is_language_model(self) -> bool:

@@ -89,7 +89,10 @@ def _training(recipe: Recipe) -> dict[str, Section]:
 def _finetune(recipe: Recipe, start: Literal["weights", "random"]) -> FinetuneSettings:
     shape: Any = recipe.pretrain.model if recipe.pretrain is not None else recipe.finetune.model
     own = {**_own(recipe.finetune), "model": shape}
-    return FinetuneSettings(**own, task=recipe.task, start=start, max_tokens=recipe.preprocess.max_tokens)
+    most, most_target = recipe.preprocess.max_tokens, recipe.preprocess.max_target_tokens
+    if recipe.writes_targets:
+        own["max_target_tokens"] = most_target or most
+    return FinetuneSettings(**own, task=recipe.task, start=start, max_tokens=most)
 
 
 def _own(section: Section) -> dict[str, Any]:

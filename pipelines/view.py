@@ -41,11 +41,14 @@ _FIGURES: Mapping[str, tuple[str, ...]] = {
     "finetune": (
         "validation accuracy {validation_accuracy:.3f}",
         "validation mse {validation_mse:.4g}",
+        "validation perplexity {validation_perplexity:.2f}",
         "{samples_per_second:,.0f} rows/s",
         "{precision}",
     ),
     "evaluate": (
         "perplexity {perplexity:.2f}",
+        "chrF {chrf:.2f}",
+        "BLEU {bleu:.2f}",
         "accuracy {accuracy:.3f}",
         "f1 {f1_macro:.3f}",
         "r2 {r2:.3f}",

@@ -147,3 +147,30 @@ def _write(
     for split, rows in splits.items():
         writer.add(split, pa.Table.from_pylist(rows, schema=schema))
     return writer.commit().address
+
+
+def reversals(count: int, seed: int) -> list[tuple[str, str]]:
+    """Return texts of a few words, none twice, each with the same words in reverse."""
+    chance, found = random.Random(seed), {}
+    while len(found) < count:
+        words = chance.choices(PLAIN[:8], k=chance.randrange(2, 5))
+        found[" ".join(words)] = " ".join(reversed(words))
+    return list(found.items())
+
+
+def write_targets(store: Store, splits: Mapping[str, Sequence[tuple[str, str]]]) -> str:
+    """Put texts with a target each into the store as ingest does; return the dataset's address."""
+    columns = {"id": pa.string(), "text": pa.string(), "target": pa.string()}
+    rows = {
+        split: [{"id": _id(text), "text": text, "target": target} for text, target in pairs]
+        for split, pairs in splits.items()
+    }
+    return _write(store, columns, {"kind": "labelled-targets"}, rows)
+
+
+def target_tokens(store: Store, folder: Path, splits: Mapping[str, Sequence[tuple[str, str]]], base: str = "") -> str:
+    """Return the address of the tokens of texts and targets, under one tokenizer of their own or a base's."""
+    own = None if base else TokenizerSettings(vocabulary=300)
+    settings = PreprocessSettings(task="sequence-to-sequence", tokenizer=own)
+    labelled = write_targets(store, splits)
+    return preprocess(step_of(store, folder, "preprocess"), settings, "", labelled, base).labelled

@@ -12,6 +12,7 @@ from components.evaluate.numbers import measure_regression
 from components.evaluate.questions import measure_questions
 from components.evaluate.rows import ask_of, check_features, read_test_rows
 from components.evaluate.settings import EvaluateSettings
+from components.evaluate.targets import measure_answers
 from modelmill.dataset import Dataset, encode, open_dataset
 from modelmill.errors import ModelmillError, UserError
 from modelmill.evaluation import baselines
@@ -66,6 +67,10 @@ def run(step: Step, settings: EvaluateSettings, model: str, labelled: str) -> Ev
         return _told(step, report, facts, table)
     if settings.task == "question-answering":
         report, table = measure_questions(step, settings, dataset, load_predictor(folder), {**facts, "model": model})
+        return _told(step, report, facts, table)
+    if settings.task == "sequence-to-sequence":
+        told = {**facts, "model": model}
+        report, table = measure_answers(step, settings, dataset, load_predictor(folder), told)
         return _told(step, report, facts, table)
     rows = read_test_rows(dataset)
     if dataset.meta["kind"] == "labelled-table":
@@ -185,7 +190,7 @@ def _summary(report: Report) -> dict[str, Any]:
     return {
         **{
             name: test[name]
-            for name in ("accuracy", "f1_macro", "r2", "rmse", "mae", "exact_match", "f1")
+            for name in ("accuracy", "f1_macro", "r2", "rmse", "mae", "exact_match", "f1", "chrf", "bleu", "perplexity")
             if name in test
         },
         **{f"{name}_{main}": value for name, value in others.items()},

@@ -12,9 +12,10 @@ from modelmill.evaluation.checks import (
     LanguageMetric,
     Metric,
     NumberMetric,
+    TargetMetric,
     Threshold,
 )
-from modelmill.settings import Section, Task, TextTask
+from modelmill.settings import LanguageTask, Section, Task, TextTask
 
 
 class Evaluate(Section):
@@ -23,9 +24,9 @@ class Evaluate(Section):
     thresholds: dict[Metric, Threshold] = Field(default_factory=dict)
     """What each metric must be, as in `{accuracy: {min: 0.8}}`; decided on the nearer end of its 95 % interval."""
     must_beat: tuple[Baseline, ...] = ("majority",)
-    """Baselines whose accuracy, or R², the model's must exceed; the majority class, or the mean, always is one of them.
-    `linear` is ordinary least squares on the same transformed features. Of answers to questions F1 counts, and the
-    first sentence always is one of them; `sliding_window` is that of arXiv:1606.05250, section 5.1."""
+    """Baselines whose accuracy, R², F1 or chrF the model's must exceed; one of them always is: the majority class, the
+    mean, the first sentence of a context, or the most frequent target. `linear` is ordinary least squares on the same
+    transformed features, `sliding_window` that of arXiv:1606.05250, section 5.1, `copy` the source as the answer."""
     prompts: tuple[str, ...] = ()
     """Texts that a language model is to continue in the report (`[MASK]` is to be filled in by a masked one)."""
     compare: tuple[Literal["from_scratch"], ...] = ()
@@ -40,8 +41,10 @@ class Evaluate(Section):
                 side = "lower: write {max: …}" if lower else "higher: write {min: …}"
                 raise ValueError(f"{name}: better when {side}")
             limit = threshold.max if lower else threshold.min
-            if limit is not None and ((limit < 0 and name != "r2") or (limit > 1 and not lower)):
-                raise ValueError(f"{name}: {limit:g} is out of its range, which is {'0 and up' if lower else '0 to 1'}")
+            most = 100 if name in get_args(TargetMetric) else 1
+            if limit is not None and ((limit < 0 and name != "r2") or (limit > most and not lower)):
+                range_ = "0 and up" if lower else f"0 to {most}"
+                raise ValueError(f"{name}: {limit:g} is out of its range, which is {range_}")
         return value
 
 
@@ -61,18 +64,22 @@ class EvaluateSettings(Evaluate):
 
 def unfit_for(task: Task, evaluate: Evaluate) -> str:
     """Return which key asks for what a task has not, and why; nothing where none does."""
-    number, questions = task == "table-regression", task == "question-answering"
-    figures = AnswerMetric if questions else NumberMetric if number else ClassMetric
-    others = {*get_args(Metric)} - {*get_args(figures), *get_args(LanguageMetric)}
+    figures: list[str] = list(get_args(ClassMetric))
+    has = ["majority", *(["tfidf"] if task in get_args(TextTask) else [])]
+    if task == "table-regression":
+        figures, has = list(get_args(NumberMetric)), ["mean", "linear"]
+    elif task == "question-answering":
+        figures, has = list(get_args(AnswerMetric)), ["first_sentence", "sliding_window"]
+    elif task == "sequence-to-sequence":
+        figures, has = [*get_args(TargetMetric), "loss", "perplexity"], ["frequent", "copy"]
+    elif task in get_args(LanguageTask):
+        figures += get_args(LanguageMetric)
     for name in evaluate.thresholds:
-        if name in others:
-            there = ", ".join(get_args(figures))
-            return f"evaluate.thresholds.{name}: is no figure of {task}, whose figures are {there}"
-    has: list[str] = ["mean", "linear"] if number else ["majority"]
-    has += ["tfidf"] if task in get_args(TextTask) else []
-    has = ["first_sentence", "sliding_window"] if questions else has
+        if name not in figures:
+            return f"evaluate.thresholds.{name}: is no figure of {task}, whose figures are {', '.join(figures)}"
     for baseline in evaluate.must_beat:
-        # The default says majority, which is the mean of a regression, and the first sentence of a context.
-        if baseline not in has and not ((number or questions) and evaluate.must_beat == ("majority",)):
+        # The default says majority, which is the mean of a regression, the first sentence of a context, and the most
+        # frequent of written answers.
+        if baseline not in has and not ("majority" not in has and evaluate.must_beat == ("majority",)):
             return f"evaluate.must_beat: {baseline} is no baseline of {task}, whose baselines are {', '.join(has)}"
     return ""

@@ -46,6 +46,8 @@ class Learner:
     """The objective in two, where a teacher may stand beside; None where none may."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] | None = None
     """Another arithmetic than the settings say."""
+    perplexity: bool = False
+    """Whether the loss is of tokens, so that its exponential says among how many the model hesitates."""
     figures: Mapping[str, float] = field(default_factory=dict)
     """What is known of the data before learning, for the step's summary."""
 

@@ -1,10 +1,11 @@
 """Learn a task from labelled rows, on top of pretrained, base or random weights."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from components.finetune import images, questions, tables, text
+from components.finetune import images, questions, tables, targets, text
 from components.finetune.distill import taught
 from components.finetune.folds import cross_validate
 from components.finetune.learner import Learner, Start
@@ -25,6 +26,7 @@ from modelmill.version import code_digest
 _LEARNERS: Mapping[str, Callable[[FinetuneSettings, Dataset, Start], Learner]] = {
     "labelled-tokens": text.prepare,
     "pair-tokens": text.prepare,
+    "target-tokens": targets.prepare,
     "labelled-pixels": images.prepare,
     "question-tokens": questions.prepare,
     "labelled-rows": tables.prepare,
@@ -66,7 +68,8 @@ def run(
     inputs = {"labelled": labelled, "model": model, "base": base, **({"teacher": teacher} if teacher else {})}
 
     def fit(under: Step, learner: Learner, part: str) -> dict[str, Any]:
-        told = settings.model_dump(exclude=TOGETHER)
+        # How answers are asked for changes no weight: what is learned stays.
+        told = settings.model_dump(exclude={*TOGETHER, "decoding"})
         facts = {"stage": "finetune", "settings": told, "inputs": inputs, "code": code_digest()}
         key = digest({**facts, "part": part} if part else facts)
         job = Job(
@@ -83,6 +86,8 @@ def run(
         return train(under, _loop(settings, learner), job)
 
     figures = {**learner.figures, **fit(step, learner, "")}
+    if learner.perplexity and "validation_loss" in figures:
+        figures["validation_perplexity"] = math.exp(figures["validation_loss"])
     meta = {"task": settings.task, **learner.meta, "lineage": inputs}
     if settings.folds is not None:
         meta["cross_validation"] = cross_validate(step, settings, dataset, fit).model_dump(mode="json")

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from modelmill.models.architecture import Shape
+from modelmill.models.decoding import Decoding
 from modelmill.settings import Section, Task
 from modelmill.training.augment_settings import Augment
 from modelmill.training.question_settings import Questions
@@ -54,6 +55,10 @@ class Finetune(Training):
     questions: Questions = Questions()
     """How a context is cut into rows, and an answer is chosen. For question answering."""
 
+    decoding: Decoding = Decoding()
+    """How a model for sequence-to-sequence is asked for its answers, which it keeps; nothing is learned anew with
+    another."""
+
     @property
     def plain(self) -> bool:
         """Whether all weights learn at all times at one rate."""
@@ -66,5 +71,7 @@ class FinetuneSettings(Finetune):
     task: Task
     max_tokens: int = Field(default=128, ge=8, le=8192)
     """Length that a row of tokens is cut to: `preprocess.max_tokens`."""
+    max_target_tokens: int = Field(default=128, ge=8, le=8192)
+    """Length that a target's row of tokens is cut to: `preprocess.max_target_tokens`."""
     start: Literal["weights", "random"] = "weights"
     """`random`: the comparison, which takes nothing but the shape from the model that the others start from."""

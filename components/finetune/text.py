@@ -54,7 +54,11 @@ def prepare(settings: FinetuneSettings, dataset: Dataset, start: Start) -> Learn
 
 
 def plan_of(settings: FinetuneSettings, model: torch.nn.Module, batches: int) -> strategy.Plan | None:
-    """Return which weights learn, when an epoch has so many batches; None for all, always, at one rate."""
+    """Return which weights learn with so many batches an epoch; None for all at all times.
+
+    Raises:
+        UserError: the model has not what the strategy speaks of.
+    """
     if settings.plain:
         return None
     epoch = -(-batches // settings.accumulate)

@@ -13,6 +13,7 @@ _KINDS: Mapping[str, Callable[[Step, PreprocessSettings, Inputs], PreprocessOutp
     "text": text.run,
     "labelled-text": text.run,
     "labelled-pairs": text.run,
+    "labelled-targets": text.run,
     "images": images.run,
     "labelled-images": images.run,
     "labelled-questions": questions.run,

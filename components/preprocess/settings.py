@@ -56,6 +56,8 @@ class Preprocess(Tokens):
     max_tokens: int = Field(default=128, ge=8, le=8192)
     """Length of a row in tokens, special tokens included; a longer labelled text is cut, and counted. Tokens are stored
     whole: with another length nothing is tokenized again."""
+    max_target_tokens: int | None = Field(default=None, ge=8, le=8192)
+    """The same of the target of a sequence-to-sequence row; left out, `max_tokens`."""
     packing: Literal["concatenate", "best-fit"] = "concatenate"
     """How the corpus fills rows: `concatenate` cuts the stream of all documents, so that no position is empty;
     `best-fit`, for causal-lm, cuts no document that fits into a row, and no document sees another."""

@@ -171,6 +171,9 @@ def _roles(task: Task, inputs: Mapping[str, str]) -> tuple[str, ...]:
     """Return the special tokens that rows of a task are framed with, and those that pretraining for it needs."""
     if task == "causal-lm":
         return ("cls", "sep")
+    if task == "sequence-to-sequence":
+        # T5's sequences have no beginning.
+        return ("sep", "pad")
     # What is learned from labelled texts is pretrained by hiding tokens.
     return ("cls", "sep", "pad", *(["mask"] if inputs["corpus"] else []))
 

@@ -108,8 +108,6 @@ class Pretrain(Training):
         return self.mask_rate or (0.75 if self.objective == "masked-autoencoder" else 0.15)
 
 
-
-
 class PretrainSettings(Pretrain):
     """What the step `pretrain` is told: its section, and how rows are made of the corpus."""
 

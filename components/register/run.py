@@ -21,6 +21,7 @@ _EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "text": ("text",),
     "labelled-text": ("text",),
     "labelled-pairs": ("text", "pair"),
+    "labelled-targets": ("text",),
     "labelled-questions": ("question", "context"),
     "labelled-images": ("image",),
     "labelled-table": ("features",),

@@ -22,7 +22,7 @@ Metrics = dict[str, float]
 """Figures by name: of answers to questions exact_match, f1, loss; of classes accuracy, balanced_accuracy,
 precision_macro, recall_macro, f1_macro, log_loss, roc_auc where there are two labels, and f1_<label> of each of up to
 20; of predicted numbers r2, rmse, mae, and where it means much mean_absolute_percentage_error; of a language model
-loss, perplexity, accuracy, bits_per_byte."""
+loss, perplexity, accuracy, bits_per_byte; of answered texts bleu, chrf, loss, perplexity."""
 
 
 class ClassFigures(Section):
@@ -185,6 +185,32 @@ class Answers(Section):
     """Questions to which the model gave no answer."""
 
 
+class Answer(Section):
+    """What a model writes where a reference is known."""
+
+    id: str
+    source: str
+    reference: str
+    answer: str
+    chrf: float
+    """Of this answer alone."""
+
+
+class Targets(Section):
+    """What is told of written answers alone."""
+
+    signatures: dict[str, str]
+    """How `bleu` and `chrf` were computed, as sacrebleu writes it."""
+    asked: dict[str, float]
+    """How answers were searched: beams, length_penalty, max_tokens, no_repeat_ngram; and which share of the references
+    is longer than what the model writes."""
+    samples: tuple[Answer, ...]
+    worst: tuple[Answer, ...]
+    """Answers that have the least in common with their references, the worst first."""
+    chrf_intervals: dict[str, tuple[float, float]]
+    """95 % interval of chrF of the model (`test`) and each baseline, over the same samples of rows."""
+
+
 class Source(Section):
     """What became of the rows of one source file."""
 
@@ -257,6 +283,8 @@ class Report(Section):
     """Where a number is predicted."""
     answers: Answers | None = None
     """Where questions are answered."""
+    targets: Targets | None = None
+    """Where texts are answered with texts."""
     cross_validation: CrossValidation | None = None
     """Where `finetune.folds` asks for it."""
     ask: str = ""

@@ -33,6 +33,8 @@ _ROW_WORDS = {
     "unigram": "Frequency of words",
     "sliding_window": "Sliding window",
     "first_sentence": "First sentence",
+    "copy": "Copied source",
+    "frequent": "Most frequent target",
 }
 _KEY_FIGURES = ("accuracy", "balanced_accuracy", "f1_macro", "log_loss", "roc_auc", "r2", "rmse", "mae")
 # In the target's own unit, which may be of any size.
@@ -73,6 +75,8 @@ def render(report: Report | Mapping[str, Any]) -> str:
         return _render_language(document)
     if document.answers is not None:
         return _render_answers(document)
+    if document.targets is not None:
+        return _render_targets(document)
     return (
         _environment()
         .get_template("report.html")
@@ -130,6 +134,26 @@ def _render_answers(document: Report) -> str:
     )
 
 
+def _render_targets(document: Report) -> str:
+    assert document.targets is not None
+    test = document.metrics["test"]
+    return (
+        _environment()
+        .get_template("report_targets.html")
+        .render(
+            report=document,
+            headline=_headline(document),
+            reasons=_reasons(document),
+            alerts=_alerts(document),
+            contenders=_contenders(document),
+            figures=[name for name in ("chrf", "bleu", "perplexity", "loss") if name in test],
+            asked=dict(_flat(document.targets.asked)),
+            training={step: dict(_flat(facts)) for step, facts in document.training.items()},
+            lineage=dict(_flat({"model": document.model, "measured_on": document.dataset, **document.lineage})),
+        )
+    )
+
+
 def _environment() -> "Environment":
     from modelmill.evaluation import plots
 
@@ -161,6 +185,10 @@ def _alerts(report: Report) -> list[Alert]:
         "labels, the text column and the learning rate.",
         "linear": "It has a closed form and needs no training. Consider more epochs, another rate or shape, or more "
         "rows; or take the baseline.",
+        "copy": "Repeating what was asked has as much in common with the references. Where sources and references are "
+        "alike, as in corrections, this is hard to beat; elsewhere train longer, or start from a base model.",
+        "frequent": "Always writing the most frequent target is as good: the model has learned nothing of use. Check "
+        "the columns and the learning rate.",
         "mean": "Always answering the mean of the training rows is as good: the model has learned nothing of use. "
         "Check the target, the features and the learning rate.",
         "sliding_window": "It only counts words that question and context share, and needs no training. Consider a "
@@ -190,6 +218,8 @@ def _contenders(report: Report) -> list[Contender]:
         elif report.answers is not None:
             # Of the comparison only the figure is known.
             low, high = report.answers.intervals.get(key, {}).get(main, (metrics[main], metrics[main]))
+        elif report.targets is not None:
+            low, high = report.targets.chrf_intervals.get(key, (metrics[main], metrics[main]))
         else:
             low, high = wilson(round(metrics["accuracy"] * report.test_rows), report.test_rows)
         found.append(

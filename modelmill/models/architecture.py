@@ -69,6 +69,31 @@ class WordTable(Section):
     """Numbers of a vector."""
 
 
+class EncoderDecoder(Section):
+    """A transformer that reads one sequence and writes another, by its sizes."""
+
+    family: Literal["transformer", "t5", "bart"]
+    """How the layers are built: `transformer` as in 2017 (arXiv:1706.03762: sinusoidal positions, normalised after
+    each part; saved as transformers' Marian), `t5` (arXiv:1910.10683: relative positions, normalised before each part),
+    `bart` (arXiv:1910.13461: learned positions, normalised after each part)."""
+    layers: int = Field(default=3, ge=1, le=96)
+    """Transformer layers of the encoder."""
+    decoder_layers: int | None = Field(default=None, ge=1, le=96)
+    """Transformer layers of the decoder; left out, as many as the encoder's. Fewer of them answer faster."""
+    width: int = Field(default=256, ge=8, le=16_384)
+    """Of a token's vector."""
+    heads: int = Field(default=4, ge=1)
+    """Attention heads of a layer; each sees width / heads."""
+    feed_forward: int | None = Field(default=None, ge=8)
+    """Inner width of a layer's dense maps; left out, 4 times the width."""
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"width ({self.width}) must be a multiple of heads ({self.heads})")
+        return self
+
+
 class ImageNetwork(Section):
     """A network that looks at pictures."""
 
@@ -118,6 +143,7 @@ def _family(value: Any) -> str:
 _KINDS = {
     **dict.fromkeys(get_args(ImageNetwork.model_fields["family"].annotation), "image"),
     **dict.fromkeys(get_args(TableNetwork.model_fields["family"].annotation), "table"),
+    **dict.fromkeys(get_args(EncoderDecoder.model_fields["family"].annotation), "sequence"),
 }
 
 
@@ -137,7 +163,8 @@ LanguageShape = Annotated[
 Shape = Annotated[
     Annotated[Architecture, Tag("encoder")]
     | Annotated[ImageNetwork, Tag("image")]
-    | Annotated[TableNetwork, Tag("table")],
+    | Annotated[TableNetwork, Tag("table")]
+    | Annotated[EncoderDecoder, Tag("sequence")],
     Discriminator(_family),
 ]
 """Any of the shapes, told apart by `family`."""

@@ -162,6 +162,7 @@ _TASKS: Mapping[str, Callable[[Mapping[str, Any]], Interface]] = {
     "text-classification": _text,
     "question-answering": _question,
     "pair-classification": _pair,
+    "sequence-to-sequence": lambda facts: replace(_text(facts), classes=False, text="answer"),
     "image-classification": _image,
     "causal-lm": lambda facts: replace(_text(facts), classes=False, text="continuation"),
     "masked-lm": _masked,

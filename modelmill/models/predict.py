@@ -17,6 +17,7 @@ from modelmill.models import (
     language_predictor,
     question_predictor,
     table_predictor,
+    target_predictor,
     text_predictor,
     word_predictor,
 )
@@ -44,6 +45,7 @@ _LOADERS: Mapping[str, Callable[[Path, Mapping[str, Any]], Predictor]] = {
     "text-classification": text_predictor.load,
     "question-answering": question_predictor.load,
     "pair-classification": text_predictor.load,
+    "sequence-to-sequence": target_predictor.load,
     "image-classification": image_predictor.load,
     "table-classification": table_predictor.load,
     "table-regression": table_predictor.load,

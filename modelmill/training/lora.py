@@ -23,6 +23,11 @@ class LowRank(torch.nn.Module):
         self.dropout = dropout
         torch.nn.init.kaiming_uniform_(self.down_RI, a=math.sqrt(5))
 
+    @property
+    def weight(self) -> Tensor:
+        """The dense layer's, whose type some layers ask for (T5's)."""
+        return self.dense.weight
+
     def forward(self, x: Tensor) -> Tensor:
         """Return what the dense layer answers, and what was learned."""
         thin = F.linear(F.dropout(x, self.dropout, self.training), self.down_RI)

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from modelmill.models.causal import next_logits
+from modelmill.models.sequence import target_logits
 from modelmill.models.text import family
 from modelmill.training.data import Batch
 
@@ -42,6 +43,13 @@ def causal_lm(model: Any, batch: Batch) -> Scored:
     wanted_BT = tensors["targets"] >= 0
     logits_MV = next_logits(model, tensors["ids"], wanted_BT, tensors.get("documents"))
     return _cross_entropy(logits_MV, tensors["targets"][wanted_BT])
+
+
+def target_tokens(model: Any, batch: Batch, smoothing: float = 0.0) -> Scored:
+    """Predict each token of a target, and its end, from the source and the true tokens before it; smoothed as below."""
+    tensors = batch.tensors
+    logits_MV = target_logits(model, tensors["ids"], tensors["attention"], tensors["inputs"], tensors["wanted"])
+    return _cross_entropy(logits_MV, tensors["targets"], smoothing if model.training else 0.0)
 
 
 def classification(model: Any, batch: Batch, smoothing: float = 0.0) -> Scored:
