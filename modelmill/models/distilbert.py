@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import DistilBertForMaskedLM, DistilBertForSequenceClassification
+from transformers import DistilBertForMaskedLM, DistilBertForQuestionAnswering, DistilBertForSequenceClassification
 
 from modelmill.models.family import Family
+from modelmill.models.roberta import span_logits
 
 
 def masked_logits(model: Any, ids_BT: Tensor, wanted_BK: Tensor, real_BK: Tensor) -> Tensor:
@@ -33,9 +34,11 @@ def _unhindered(model: torch.nn.Module) -> None:
 FAMILY = Family(
     masked_lm=DistilBertForMaskedLM,
     classifier=DistilBertForSequenceClassification,
-    heads=("vocab_", "pre_classifier.", "classifier."),
+    spans=DistilBertForQuestionAnswering,
+    heads=("vocab_", "pre_classifier.", "classifier.", "qa_outputs."),
     new_config=None,
     masked_logits=masked_logits,
     class_logits=class_logits,
+    span_logits=span_logits,
     unhindered=_unhindered,
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import RobertaForMaskedLM, RobertaForSequenceClassification
+from transformers import RobertaForMaskedLM, RobertaForQuestionAnswering, RobertaForSequenceClassification
 
 from modelmill.models import bert
 from modelmill.models.family import Family
@@ -25,12 +25,20 @@ def class_logits(model: Any, ids_BT: Tensor, attention_BT: Tensor) -> Tensor:
     return logits_BC
 
 
+def span_logits(model: Any, ids_BT: Tensor, attention_BT: Tensor, _segments_BT: Tensor) -> tuple[Tensor, Tensor]:
+    """Return how much each token is the first one of an answer [B, T], and the last one."""
+    made = model(input_ids=ids_BT, attention_mask=attention_BT)
+    return made.start_logits, made.end_logits
+
+
 FAMILY = Family(
     masked_lm=RobertaForMaskedLM,
     classifier=RobertaForSequenceClassification,
-    heads=("lm_head.", "classifier."),
+    spans=RobertaForQuestionAnswering,
+    heads=("lm_head.", "classifier.", "qa_outputs."),
     new_config=None,
     masked_logits=masked_logits,
     class_logits=class_logits,
+    span_logits=span_logits,
     unhindered=bert.FAMILY.unhindered,
 )

@@ -81,7 +81,8 @@ def _pairing(max_tokens: int) -> Backend:
 @given(text=st.integers(0, 40), pair=st.integers(0, 40), max_tokens=st.integers(8, 40))
 def test_a_pair_is_framed_cut_and_typed_as_the_tokenizers_library_does(text: int, pair: int, max_tokens: int) -> None:
     backend = _pairing(max_tokens)
-    expected = backend.encode(*(" ".join(f"w{word}" for word in range(count)) for count in (text, pair)))
+    first, other = (" ".join(f"w{word}" for word in range(count)) for count in (text, pair))
+    expected = backend.encode(first, other)
     ids = [np.arange(3, count + 3, dtype=np.uint8) for count in (text, pair)]
     row_T, second = framed_pair(ids[0], ids[1], {"cls": 1, "sep": 2}, max_tokens)
     assert row_T.tolist() == expected.ids
