@@ -19,7 +19,8 @@ from components.ingest.feed import order_of
 from components.ingest.rows import Listed
 from components.ingest.run import run
 from components.ingest.settings import IngestSettings
-from components.ingest.work import Batch, content_id, work
+from components.ingest.work import content_id, work
+from components.ingest.work_parts import Batch
 from components.ingest.workers import workers
 from modelmill.cores import usable_cores
 from modelmill.dataset import open_dataset, read_made

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from components.evaluate.settings import Evaluate, unfit_for
 from components.finetune.settings import Finetune
-from components.ingest.settings import FOR_TABLES, NOT_FOR_TABLES, Ingest
+from components.ingest.settings import FOR_TABLES, NOT_FOR_TABLES, SEVERAL_TEXTS, WITHOUT_CLASSES, Ingest
 from components.preprocess.settings import Preprocess
 from components.pretrain.settings import PICTURE_OBJECTIVES, WORDS, Pretrain
 from components.register.settings import Register
@@ -79,6 +79,7 @@ class Recipe(Section):
         if not self.ingest.labelled and not self.is_language_model:
             raise ValueError(f"ingest.labelled: missing; {self.task} learns from labelled rows")
         self._check_table()
+        self._check_texts()
         self._check_pictures()
         self._check_task()
         if self.pretrain is not None and not self.ingest.corpus:
@@ -107,6 +108,18 @@ class Recipe(Section):
                 "evaluate.compare: from_scratch compares with random weights, and this recipe starts from nothing else"
             )
         return self
+
+    def _check_texts(self) -> None:
+        """Refuse what does not fit rows that hold several texts, or rows without classes."""
+        if self.task in SEVERAL_TEXTS and self.ingest.takes_labelled:
+            raise ValueError(
+                f"ingest.corpus: takes {{labelled: train}}, and rows of {self.task} hold several texts; name a source"
+            )
+        if self.task in WITHOUT_CLASSES and self.ingest.label is not None:
+            raise ValueError(f"ingest.label: makes classes, and {self.task} has none; leave it out")
+        for source in self.ingest.labelled:
+            if source.known_format == "squad" and self.task != "question-answering":
+                raise ValueError(f"ingest.labelled: {source.uri}: squad holds questions, and the task is {self.task}")
 
     def _check_language_model(self) -> None:
         for name in self.evaluate.thresholds:

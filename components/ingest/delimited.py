@@ -51,7 +51,7 @@ def read_delimited(opened: Opened, kind: str) -> Iterator[Rows]:
     wanted = {field: opened.column(name, file.header) for field, name in opened.fields.items()}
     for fields in file.read(list(wanted.values())):
         values = dict(zip(wanted, map(_values, fields.columns), strict=True))
-        sorter = Sorter(bad=list(fields.bad))
+        sorter = Sorter(extra=opened.extra, bad=list(fields.bad))
         sorter.add_all(fields.numbers.tolist(), values.pop("text"), **values)
         yield sorter.rows()
 

@@ -6,15 +6,17 @@ from functools import partial
 from typing import Any
 
 from components.ingest.delimited import read_delimited
+from components.ingest.fields import FIELDS
 from components.ingest.images.feed import feed_pictures
 from components.ingest.lines import read_html, read_json_lines, read_text
 from components.ingest.parquet import read_parquet
 from components.ingest.rows import Handed, Listed, Opened, Rows
-from components.ingest.settings import Format, IngestSettings, Source, format_of
+from components.ingest.settings import WITHOUT_CLASSES, Columns, Format, IngestSettings, Source, format_of
+from components.ingest.squad import read_squad
 from components.ingest.tables.feed import feed_table
 from components.ingest.tables.prepare import PreparedTable
-from components.ingest.text.personal import Personal
-from components.ingest.work import Batch, Order, Worked, sample, work
+from components.ingest.work import Order, Worked, work
+from components.ingest.work_parts import Batch, sample
 from modelmill.errors import UserError
 from modelmill.sources import SourceFile, open_raw
 from modelmill.step import Step
@@ -26,6 +28,7 @@ READERS: Mapping[str, Callable[[Opened], Iterator[Rows]]] = {
     "parquet": read_parquet,
     "text": read_text,
     "html": read_html,
+    "squad": read_squad,
 }
 
 # Of text in a batch, in characters: a worker takes some 100 bytes a character while it looks at one.
@@ -44,7 +47,7 @@ def feed(
     if settings.task == "image-classification":
         return feed_pictures(step, settings, listed)
     order = order_of(settings, listed)
-    return partial(work, order), _texts(step, listed, order.personal)
+    return partial(work, order), _texts(step, listed, order)
 
 
 def order_of(settings: IngestSettings, one: Listed) -> Order:
@@ -61,17 +64,28 @@ def order_of(settings: IngestSettings, one: Listed) -> Order:
         personal=settings.labelled_personal if one.labelled else settings.personal,
         language=None if one.labelled else settings.language,
         by_time=one.labelled and settings.split.by == "time",
+        fields=FIELDS.get(settings.task),
+        classes=settings.task not in WITHOUT_CLASSES,
     )
 
 
-def _texts(step: Step, listed: Listed, personal: Personal) -> Iterator[Handed]:
+def _texts(step: Step, listed: Listed, order: Order) -> Iterator[Handed]:
     before = 0
+    columns = _columns(listed.source.columns, order) if listed.labelled else {}
     for file in listed.files:
         kind = _format(listed.source, file, listed.labelled)
         with open_raw(file) as raw:
-            opened = Opened(file=file, source=listed.source, raw=raw, labelled=listed.labelled, scratch=step.scratch)
+            opened = Opened(
+                file=file,
+                source=listed.source,
+                raw=raw,
+                labelled=listed.labelled,
+                scratch=step.scratch,
+                columns=columns,
+                classes=order.classes,
+            )
             for rows in READERS[kind](opened):
-                bad = [replace(row, text=sample(row.text, personal)) for row in rows.bad]
+                bad = [replace(row, text=sample(row.text, order.personal)) for row in rows.bad]
                 yield Handed(uri=file.uri, read=len(rows.numbers) + len(bad), bad=bad, batch=None, done=before)
                 for batch in _pieces(rows, listed.source):
                     yield Handed(uri=file.uri, read=0, bad=(), batch=batch, done=before + raw.taken)
@@ -79,6 +93,15 @@ def _texts(step: Step, listed: Listed, personal: Personal) -> Iterator[Handed]:
         # A file without a row has its place in the ledger too.
         yield Handed(uri=file.uri, read=0, bad=(), batch=None, done=before)
         before += file.bytes
+
+
+def _columns(columns: Columns, order: Order) -> dict[str, str]:
+    """Return the names of the columns that a task's labelled rows are read from, by field."""
+    if order.fields is None:
+        return {}
+    named = {name: getattr(columns, name) for name in order.fields.names}
+    # What a question is asked of is the text of its row.
+    return {**named, "text": columns.context} if order.fields.answers else named
 
 
 def _pieces(rows: Rows, source: Source) -> Iterator[Batch]:
@@ -95,6 +118,7 @@ def _pieces(rows: Rows, source: Source) -> Iterator[Batch]:
                 labels=rows.labels[part] if source.label is None else [source.label] * len(rows.texts[part]),
                 groups=rows.groups[part] if has_groups else (),
                 times=rows.times[part] if has_times else (),
+                others={name: values[part] for name, values in rows.others.items()},
             )
             start, chars = place + 1, 0
 

@@ -88,7 +88,7 @@ def read_json_lines(opened: Opened) -> Iterator[Rows]:
         ModelmillError: the file was changed while it was read.
     """
     fields = opened.fields
-    sorter = Sorter()
+    sorter = Sorter(extra=opened.extra)
     for number, line in _lines(opened):
         if isinstance(line, bytes) or not line or line.isspace():
             sorter.add(number, line)

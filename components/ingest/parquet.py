@@ -1,7 +1,7 @@
 """Reads Parquet batch by batch; rows are numbered from 1."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -36,7 +36,7 @@ def _rows(opened: Opened, copy: Any) -> Iterator[Rows]:
             for name in fields.values():
                 _check(opened, file.schema_arrow, name, must_be_text=name == fields["text"])
             for batch in file.iter_batches(_batch_rows(file), columns=list(dict.fromkeys(fields.values()))):
-                yield _batch(batch, fields, first)
+                yield _batch(batch, fields, first, opened.extra)
                 first += batch.num_rows
     except (pa.ArrowException, OSError) as error:
         raise opened.broken(f"broken Parquet: {error}", first - 1) from error
@@ -49,10 +49,10 @@ def _batch_rows(file: pq.ParquetFile) -> int:
     return max(1, min(BATCH_ROWS, fitting))
 
 
-def _batch(batch: Any, fields: dict[str, str], first: int) -> Rows:
+def _batch(batch: Any, fields: dict[str, str], first: int, extra: Sequence[str]) -> Rows:
     values = {field: _values(batch.column(name)) for field, name in fields.items()}
     texts = values.pop("text")
-    sorter = Sorter()
+    sorter = Sorter(extra=extra)
     sorter.add_all(range(first, first + len(texts)), texts, **values)
     return sorter.rows()
 

@@ -1,13 +1,17 @@
 """What a row holds beside its id and its place: a text, a picture, or the features of a table and its target."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from components.ingest.answers import ANSWERS
+from components.ingest.fields import FIELDS
+from components.ingest.settings import WITHOUT_CLASSES
 
 _LENGTHS = (0, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 50_000, 100_000, 1_000_000, 10_000_000)
 _BINS = 20
@@ -44,6 +48,12 @@ class Payload:
     """What the corpus calls itself in its manifest."""
     labelled_kind: str
     """What the labelled dataset calls itself."""
+    in_corpus: tuple[tuple[str, pa.DataType], ...] | None = None
+    """What the corpus stores, where that is something else."""
+    from_column: tuple[tuple[str, str], ...] = ()
+    """Of those stored, names that are others on the way: name and column."""
+    texts: tuple[str, ...] = ()
+    """The columns that hold texts which a corpus may not have from a held-out row."""
     classes: bool = True
     """Whether labelled rows have a class; without one they have a number to be predicted, in a column of their own."""
 
@@ -77,6 +87,7 @@ TEXT = Payload(
     measure=Measure(name="length", unit="characters", edges=_LENGTHS, of=_characters),
     corpus_kind="text",
     labelled_kind="labelled-text",
+    texts=("text",),
 )
 IMAGE = Payload(
     kind="image",
@@ -97,6 +108,44 @@ IMAGE = Payload(
     corpus_kind="images",
     labelled_kind="labelled-images",
 )
+
+
+def _with_fields(task: str, labelled_kind: str, first: str = "text") -> Payload:
+    """Return what the rows of a task with several texts hold; `first` is what a dataset calls the first one."""
+    further = FIELDS[task]
+    names = further.texts
+
+    def show(table: pa.Table) -> list[str]:
+        rows = zip(table["text"].to_pylist(), *(table[name].to_pylist() for name in names), strict=True)
+        return [" ⇥ ".join(text for text in row if text is not None) for row in rows]
+
+    def size(table: pa.Table) -> int:
+        return sum(_size_of(name)(table) for name in ("text", *names))
+
+    stored = [(first, pa.string()), *((name, pa.string()) for name in names)]
+    if further.answers:
+        # As people read them: what is asked, of what, and the answers.
+        stored = [*stored[::-1], ("answers", ANSWERS)]
+    return replace(
+        TEXT,
+        columns=pa.schema([*TEXT.columns, *further.columns]),
+        stored=tuple(stored),
+        size=size,
+        show=show,
+        labelled_kind=labelled_kind,
+        in_corpus=TEXT.stored,
+        from_column=((first, "text"),),
+        texts=("text", *names),
+        classes=task not in WITHOUT_CLASSES,
+    )
+
+
+SEVERAL: Mapping[str, Payload] = {
+    "pair-classification": _with_fields("pair-classification", "labelled-pairs"),
+    "sequence-to-sequence": _with_fields("sequence-to-sequence", "labelled-targets"),
+    "question-answering": _with_fields("question-answering", "labelled-questions", "context"),
+}
+"""By task: rows that hold several texts, all of which are kept together where their first ones are nearly the same."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,16 +10,18 @@ from components.ingest.clusters import Meetings
 from components.ingest.feed import feed
 from components.ingest.images import faults
 from components.ingest.index import Index
-from components.ingest.payload import IMAGE, TEXT
+from components.ingest.payload import IMAGE, SEVERAL, TEXT, Payload
 from components.ingest.rows import BAD, Handed, Listed
 from components.ingest.settings import IngestSettings
 from components.ingest.spill import Spill, bucket_bits, unpacked_size
 from components.ingest.tables import convert
 from components.ingest.tables.prepare import PreparedTable
-from components.ingest.work import Dropped, Worked
+from components.ingest.work import Worked
+from components.ingest.work_parts import Dropped
 from components.ingest.workers import Workers
 from modelmill.errors import UserError
 from modelmill.ledger import FileLedger, Ledger
+from modelmill.settings import Task
 from modelmill.sources import pinned_files, shown
 from modelmill.step import Step
 
@@ -75,7 +77,7 @@ def read_sources(
         UserError: a source lacks a column, cannot be read to its end, or has too many bad rows.
         ModelmillError: a source was changed while it was read.
     """
-    payload = (IMAGE if settings.task == "image-classification" else TEXT) if table is None else table.payload
+    payload = _payload(settings.task) if table is None else table.payload
     spill = Spill(step.scratch, bucket_bits(size_of(listed)), payload)
     reading = Reading(spill=spill, meetings=Meetings(step.scratch))
     for number, one in enumerate(listed):
@@ -88,6 +90,10 @@ def read_sources(
         _SourceReader(step, reading, one, number, ledgers).read(workers, *feed(step, settings, one, table))
         _check_bad_rows(one, reading.files[begun:], ledgers[0], settings.max_bad_rows)
     return reading
+
+
+def _payload(task: Task) -> Payload:
+    return IMAGE if task == "image-classification" else SEVERAL.get(task, TEXT)
 
 
 class _SourceReader:

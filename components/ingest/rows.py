@@ -1,6 +1,6 @@
 """What every reader gives: batches of numbered rows, and beside them those that cannot be read, with the reason."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,11 @@ BAD = frozenset(
         "missing_label",
         "unknown_label",
         "bad_time",
+        "missing_pair",
+        "missing_target",
+        "missing_question",
+        "bad_answers",
+        "answer_not_in_context",
     }
 )
 """Reasons that say that the file is wrong; all others say that the row is not needed."""
@@ -43,6 +48,8 @@ class Rows:
     """What each row's group column holds; nothing where the source names none."""
     times: Sequence[Any] = ()
     """What each row's time column holds; nothing where the source names none."""
+    others: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    """Further fields of each row by name, where the task has some."""
     bad: Sequence[Rejected] = ()
     """The rows that could not be read."""
 
@@ -81,13 +88,23 @@ class Opened:
     labelled: bool
     """Whether the label is read too."""
     scratch: Path
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Further columns to read by field, where the task's rows have some."""
+    classes: bool = True
+    """Whether labelled rows have a label."""
+
+    @property
+    def extra(self) -> tuple[str, ...]:
+        """The further fields."""
+        return tuple(name for name in self.columns if name != "text")
 
     @property
     def fields(self) -> dict[str, str]:
         """What is read of each row: the columns for text and, as far as they are read, label, group and time."""
         columns = self.source.columns
-        wanted = {"text": columns.text, "label": columns.label if self.labelled and self.source.label is None else None}
-        wanted |= {"group": columns.group, "time": columns.time if self.labelled else None}
+        has_label = self.labelled and self.classes and self.source.label is None
+        wanted = {"text": columns.text, "label": columns.label if has_label else None}
+        wanted |= {"group": columns.group, "time": columns.time if self.labelled else None, **self.columns}
         return {field: name for field, name in wanted.items() if name is not None}
 
     def column(self, name: str, there: Sequence[str]) -> int:
@@ -121,10 +138,15 @@ class Sorter:
 
     numbers: list[int] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
-    others: dict[str, list[Any]] = field(default_factory=lambda: {"label": [], "group": [], "time": []})
+    extra: Sequence[str] = ()
+    """Names of further fields that the task's rows have."""
+    others: dict[str, list[Any]] = field(init=False)
     """The other fields of each row, by name."""
     bad: list[Rejected] = field(default_factory=list)
     _chars: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        self.others = {name: [] for name in ("label", "group", "time", *self.extra)}
 
     def add(self, number: int, text: Any, no_text: str = "", **others: Any) -> None:
         """Add a row; bytes are what could not be decoded, `no_text` says why a text may be missing."""
@@ -160,7 +182,15 @@ class Sorter:
     def rows(self) -> Rows:
         """Return the rows so far and begin anew."""
         labels, groups, times = (self.others[name] for name in ("label", "group", "time"))
-        rows = Rows(numbers=self.numbers, texts=self.texts, labels=labels, groups=groups, times=times, bad=self.bad)
+        rows = Rows(
+            numbers=self.numbers,
+            texts=self.texts,
+            labels=labels,
+            groups=groups,
+            times=times,
+            others={name: self.others[name] for name in self.extra},
+            bad=self.bad,
+        )
         self.numbers, self.texts, self.bad, self._chars = [], [], [], 0
         self.others = {name: [] for name in self.others}
         return rows

@@ -24,7 +24,9 @@ from modelmill.errors import UserError
 from modelmill.settings import Section, Task
 from modelmill.sources import check_uri, nearest
 
-Format = Literal["csv", "tsv", "jsonl", "parquet", "text", "html", "image", "zip", "tar", "webdataset", "idx", "cifar"]
+Format = Literal[
+    "csv", "tsv", "jsonl", "parquet", "squad", "text", "html", "image", "zip", "tar", "webdataset", "idx", "cifar"
+]  # fmt: skip
 
 COMPRESSIONS = {".gz": "gzip", ".tgz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "zstd", ".zstd": "zstd"}
 _FORMATS: dict[str, Format] = {
@@ -66,6 +68,17 @@ class Columns(Section):
 
     text: str = "text"
     """The column that holds the text."""
+    pair: str = "pair"
+    """The column that holds the second text. For pair-classification."""
+    target: str = "target"
+    """The column that holds what is to be answered. For sequence-to-sequence."""
+    question: str = "question"
+    """The column that holds what is asked. For question-answering."""
+    context: str = "context"
+    """The column that holds the text that the answers stand in. For question-answering."""
+    answers: str = "answers"
+    """The column that holds the answers: SQuAD's lists `{text: […], answer_start: […]}`, a list of both, JSON of
+    either, or a text that stands in the context; nothing where a question has no answer. For question-answering."""
     label: str = "label"
     """The column that holds the label; read for labelled sources only."""
     image: str = "image"
@@ -265,6 +278,10 @@ class Split(Section):
         return self
 
 
+SEVERAL_TEXTS = frozenset({"pair-classification", "sequence-to-sequence", "question-answering"})
+"""The tasks whose labelled rows hold more than one text."""
+WITHOUT_CLASSES = frozenset({"sequence-to-sequence", "question-answering"})
+"""Of those, the ones whose rows have no class."""
 FOR_TABLES = frozenset({"labelled", "label", "split", "max_bad_rows", "table"})
 """The keys of this section that mean something for a table."""
 NOT_FOR_TABLES = frozenset({"columns", "label", "pixels", "document"})

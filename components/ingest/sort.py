@@ -109,16 +109,21 @@ def _settled(settings: Ingest, reading: Reading) -> Watch:
     near.link_equal(index.high_N ^ index.low_N, np.arange(index.rows))
     reading.meetings.link(near)
     payload = reading.spill.payload
-    if settings.images.near_duplicates is not None and settings.near_duplicates.action != "off":
-        for pairs in near_links(index.hash_N, settings.images.near_duplicates, index.hash_N != 0):
+    like = settings.images.near_duplicates if payload.kind == "image" else None
+    if like is not None and settings.near_duplicates.action != "off":
+        for pairs in near_links(index.hash_N, like, index.hash_N != 0):
             near.link(pairs[:, 0], pairs[:, 1])
     groups = near.copy()
     grouped = np.flatnonzero(index.group_N)
     groups.link_equal(index.group_N[grouped], grouped)
+    several = len(payload.texts) > 1
+    if several:
+        groups.link_equal(index.hash_N, np.arange(index.rows))
     rules = Rules(
         takes_labelled=settings.takes_labelled,
-        # Rows of a table that are nearly the same have the same features and other targets: all are kept, together.
-        drop_near=settings.near_duplicates.action == "drop" and payload.kind != "table",
+        # Rows of a table that are nearly the same have the same features and other targets, texts that are nearly the
+        # same other answers: all are kept, together.
+        drop_near=settings.near_duplicates.action == "drop" and payload.kind != "table" and not several,
         most_rows=reading.most_rows,
     )
     settled = settle(index, near.root_N, groups.root_N, settings.split, rules=rules)
@@ -142,7 +147,8 @@ def _held_out(settings: Ingest, reading: Reading, settled: Settled) -> Grams:
         for table in reading.spill.tables():
             number = table["number"].to_numpy()
             rows = np.flatnonzero((settled.labelled_N[number] == KEPT) & (settled.split_N[number] != 0))
-            yield from _texts(table["text"].take(rows))
+            for column in payload.texts:
+                yield from _texts(table[column].take(rows).drop_null())
 
     return held_out_grams(batches(), settings.decontaminate)
 

@@ -20,6 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from components.ingest.changed import Changed, changes
+from components.ingest.fields import Cleaning, Fields, cleaned, first_text_hashes, joined, payload_columns
 from components.ingest.labels import label_text, labeller
 from components.ingest.payload import TEXT
 from components.ingest.settings import LabelRule
@@ -31,7 +32,7 @@ from components.ingest.text.quality import judge
 from components.ingest.text.repair import repair
 from components.ingest.text.settings import NearDuplicates, Quality
 from components.ingest.text.words import Words
-from modelmill.ledger import SAMPLE_CHARS, SAMPLES, Rejected
+from components.ingest.work_parts import Batch, Dropped
 from modelmill.text import clean
 
 Places = npt.NDArray[np.int64]
@@ -59,33 +60,10 @@ class Order:
     language: Language | None
     by_time: bool
     """Whether a labelled row without a time is a bad one."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Batch:
-    """Rows of one file, as they stand there."""
-
-    numbers: Sequence[int]
-    texts: Sequence[str]
-    labels: Sequence[Any]
-    groups: Sequence[Any] = ()
-    times: Sequence[Any] = ()
-
-
-@dataclass(kw_only=True)
-class Dropped:
-    """Rows that a batch lost: how many by reason, and some of them to be looked at."""
-
-    personal: Personal
-    """What may not be seen in a sample."""
-    counts: Counter[str] = field(default_factory=Counter)
-    samples: list[Rejected] = field(default_factory=list)
-
-    def add(self, number: int, reason: str, text: str, detail: str) -> None:
-        """Count a row, and keep it if it is one of the first of its reason."""
-        self.counts[reason] += 1
-        if self.counts[reason] <= SAMPLES:
-            self.samples.append(Rejected(row=number, reason=reason, text=sample(text, self.personal), detail=detail))
+    fields: Fields | None = None
+    """What the task's labelled rows hold beside their text."""
+    classes: bool = True
+    """Whether labelled rows have a class."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -106,7 +84,8 @@ class Worked:
     keys_MB: npt.NDArray[np.uint64]
     """The keys under which texts meet those that are nearly the same."""
     hash_N: npt.NDArray[np.uint64]
-    """The perceptual hash of each picture, 0 where there is none to compare by."""
+    """The perceptual hash of each picture, or a hash of the text that rows with more texts share; 0 where there is none
+    to compare by."""
     having_M: npt.NDArray[np.int64]
     """Which of the texts have keys, by their places."""
     masked: Counter[str]
@@ -152,6 +131,9 @@ def work(order: Order, batch: Batch) -> Worked:
     marks: dict[str, set[int]] = {}
     kept, masked = _masked(order, _cleaned(order, batch, dropped, marks), dropped, marks)
     kept = _spoken(order, kept, dropped)
+    if order.fields is not None and order.labelled:
+        how = Cleaning(repair=order.repair, max_chars=order.max_chars, personal=order.personal)
+        kept = cleaned(order.fields, how, kept, dict(zip(batch.numbers, batch.texts, strict=True)), dropped, masked)
     good = np.arange(len(kept.texts))
     keys_MB, having_M = np.zeros((0, 0), dtype=np.uint64), np.zeros(0, dtype=np.int64)
     if order.quality is not None or order.near.action != "off":
@@ -161,17 +143,17 @@ def work(order: Order, batch: Batch) -> Worked:
         if order.near.action != "off":
             keys_MB, having_M = _among(good, *band_keys(words, order.near))
     if len(good) < len(kept.texts):
-        kept = _chosen(kept, good.tolist())
+        kept = kept.chosen(good.tolist())
     return Worked(
         numbers=np.array(kept.numbers, dtype=np.int64),
-        payload=pa.table([pa.array(kept.texts, pa.large_string())], schema=TEXT.columns),
+        payload=_payload(order, kept),
         labels=_named(order, kept, unlabelled) if order.labelled else [None] * len(kept.texts),
         group_N=np.array([group_hash(group) for group in kept.groups] or [0] * len(kept.texts), dtype=np.uint64),
         time_N=np.array([seconds(time) for time in kept.times] or [np.nan] * len(kept.texts)),
-        ids=b"".join(map(content_id, kept.texts)),
+        ids=b"".join(map(content_id, _whole(order, kept))),
         keys_MB=keys_MB,
         having_M=having_M,
-        hash_N=np.zeros(len(kept.texts), dtype=np.uint64),
+        hash_N=np.zeros(len(kept.texts), dtype=np.uint64) if order.fields is None else first_text_hashes(kept.texts),
         masked=masked,
         noted=Counter(),
         dropped=dropped,
@@ -183,6 +165,19 @@ def work(order: Order, batch: Batch) -> Worked:
             personal=order.personal,
         ),
     )
+
+
+def _whole(order: Order, kept: Batch) -> Sequence[str]:
+    """Return what each row is told from others by."""
+    return joined(kept, order.fields) if order.fields is not None and kept.others else kept.texts
+
+
+def _payload(order: Order, kept: Batch) -> pa.Table:
+    texts = pa.array(kept.texts, pa.large_string())
+    if order.fields is None:
+        return pa.table([texts], schema=TEXT.columns)
+    columns = [texts, *payload_columns(order.fields, kept)]
+    return pa.table(columns, schema=pa.schema([*TEXT.columns, *order.fields.columns]))
 
 
 def _cleaned(order: Order, batch: Batch, dropped: Dropped, marks: dict[str, set[int]]) -> Batch:
@@ -209,7 +204,7 @@ def _cleaned(order: Order, batch: Batch, dropped: Dropped, marks: dict[str, set[
             dropped.add(number, "not_sampled", text, f"sample is {order.sample:g}")
         else:
             good.append(place)
-    return _chosen(replace(batch, texts=cleaned), good)
+    return replace(batch, texts=cleaned).chosen(good)
 
 
 def _masked(order: Order, batch: Batch, dropped: Dropped, marks: dict[str, set[int]]) -> tuple[Batch, Counter[str]]:
@@ -222,7 +217,7 @@ def _masked(order: Order, batch: Batch, dropped: Dropped, marks: dict[str, set[i
     if order.personal.action == "drop":
         for place in np.flatnonzero(found.hit).tolist():
             dropped.add(batch.numbers[place], "personal_data", found.texts[place], "ingest.personal.action is drop")
-        masked = _chosen(masked, np.flatnonzero(~found.hit).tolist())
+        masked = masked.chosen(np.flatnonzero(~found.hit).tolist())
     return masked, Counter({str(kind): count for kind, count in found.counts.items()})
 
 
@@ -237,20 +232,12 @@ def _spoken(order: Order, batch: Batch, dropped: Dropped) -> Batch:
         else:
             detail = f"{found[0]} with confidence {found[1]:.2f}; wanted is {', '.join(order.language.keep)}"
             dropped.add(batch.numbers[place], "language", batch.texts[place], detail)
-    return _chosen(batch, good)
+    return batch.chosen(good)
 
 
 @lru_cache(maxsize=1)
 def _detector(settings: str) -> Callable[[Sequence[str]], list[tuple[str, float]]]:
     return detector(Language.model_validate_json(settings))
-
-
-def sample(text: str, personal: Personal) -> str:
-    """Return the beginning of a text for a person to look at, without the personal data that is to be kept out."""
-    if personal.action != "keep":
-        # A little more is looked at, so that nothing is cut through and then overlooked.
-        text = mask([text[: 2 * SAMPLE_CHARS]], personal).texts[0]
-    return text[:SAMPLE_CHARS]
 
 
 def _wrong_length(order: Order, raw: str, text: str) -> tuple[str, str, str]:
@@ -277,22 +264,12 @@ def _among(good: Places, keys_MB: npt.NDArray[np.uint64], having_M: Places) -> t
     return keys_MB[there], place_M[there]
 
 
-def _chosen(batch: Batch, places: Sequence[int]) -> Batch:
-    return Batch(
-        numbers=[batch.numbers[place] for place in places],
-        texts=[batch.texts[place] for place in places],
-        labels=[batch.labels[place] for place in places],
-        groups=[batch.groups[place] for place in places] if batch.groups else (),
-        times=[batch.times[place] for place in places] if batch.times else (),
-    )
-
-
 def _named(order: Order, batch: Batch, unlabelled: Dropped) -> list[str | None]:
     """Return the class of each row; one without a class is lost as a labelled row."""
     label_of = labeller(order.label)
     names = []
     for place, (number, text, label) in enumerate(zip(batch.numbers, batch.texts, batch.labels, strict=True)):
-        name, reason, detail = label_of(label)
+        name, reason, detail = label_of(label) if order.classes else ("", "", "")
         if order.by_time and name is not None and math.isnan(seconds(batch.times[place])):
             name, reason, detail = (
                 None,

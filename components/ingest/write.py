@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from components.ingest.payload import Payload
 from components.ingest.sort import Sorted
 from components.ingest.spill import id_words, leading, runs
 from components.ingest.splits import SPLITS
@@ -38,10 +39,10 @@ def write_corpus(step: Step, rows: Sorted) -> DatasetWriter:
     def validation() -> Iterator[Any]:
         return (table.filter(pc.less(table["draw"], bound)) for table in rows.corpus())
 
-    schema = pa.schema([("id", pa.string()), *rows.payload.stored])
+    schema = pa.schema([("id", pa.string()), *(rows.payload.in_corpus or rows.payload.stored)])
     writer = DatasetWriter(step.store, schema, {"kind": rows.payload.corpus_kind})
-    _write_split(step, writer, "train", train, rows.payload.size)
-    _write_split(step, writer, "validation", validation, rows.payload.size)
+    _write_split(step, writer, "train", train, rows.payload)
+    _write_split(step, writer, "validation", validation, rows.payload)
     return writer
 
 
@@ -67,7 +68,7 @@ def write_labelled(step: Step, rows: Sorted, labels: list[str], meta: Mapping[st
                 numbers = pc.index_in(chosen["label"], names)
                 yield chosen.set_column(chosen.schema.get_field_index("label"), "label", numbers)
 
-        _write_split(step, writer, split, tables, rows.payload.size)
+        _write_split(step, writer, split, tables, rows.payload)
     return writer
 
 
@@ -80,14 +81,15 @@ def shard_bits(rows: int, size: int) -> int:
     return (shards - 1).bit_length()
 
 
-def _write_split(step: Step, writer: DatasetWriter, split: str, tables: Tables, size_of: Callable[[Any], int]) -> None:
-    sizes = [(table.num_rows, size_of(table)) for table in tables()]
+def _write_split(step: Step, writer: DatasetWriter, split: str, tables: Tables, payload: Payload) -> None:
+    renamed = dict(payload.from_column)
+    sizes = [(table.num_rows, payload.size(table)) for table in tables()]
     rows, size = sum(count for count, _ in sizes), sum(count for _, count in sizes)
     done = 0
     for shard in _cut(tables(), shard_bits(rows, size)):
         step.check_stop()
         ids = _hexadecimal(shard["id"])
-        columns = [ids if name == "id" else shard[name] for name in writer.schema.names]
+        columns = [ids if name == "id" else shard[renamed.get(name, name)] for name in writer.schema.names]
         writer.add(split, pa.table(columns, names=writer.schema.names).cast(writer.schema))
         done += shard.num_rows
         step.progress(f"writing {split}", done, rows, "rows")

@@ -29,7 +29,6 @@ def prepare(settings: PretrainSettings, dataset: Dataset) -> Learner:
         UserError: no word of it stands beside another.
     """
     assert isinstance(settings.model, WordTable)
-    assert settings.objective == "skip-gram" or settings.objective == "cbow"
     special, vocabulary = dataset.meta["special"], dataset.meta["vocabulary"]
     known = {split: _known(dataset, split, tuple(special.values())) for split in ("train", "validation")}
     ids_S, document_S = known["train"]
@@ -42,7 +41,7 @@ def prepare(settings: PretrainSettings, dataset: Dataset) -> Learner:
     counts_V = np.bincount(ids_S, minlength=vocabulary)
     model = WordVectors(
         WordConfig(
-            objective=settings.objective,
+            objective="cbow" if settings.objective == "cbow" else "skip-gram",
             vocabulary=vocabulary,
             width=settings.model.width,
             window=settings.window,

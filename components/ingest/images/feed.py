@@ -26,7 +26,8 @@ from components.ingest.payload import IMAGE
 from components.ingest.rows import Handed, Listed, Opened
 from components.ingest.settings import IngestSettings, LabelRule, Source, format_of
 from components.ingest.text.personal import Personal
-from components.ingest.work import Dropped, Worked, draw
+from components.ingest.work import Worked, draw
+from components.ingest.work_parts import Dropped
 from modelmill.errors import UserError
 from modelmill.sources import SourceFile, open_raw
 from modelmill.step import Step

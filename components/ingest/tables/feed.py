@@ -23,7 +23,8 @@ from components.ingest.tables.rows import TableRows
 from components.ingest.tables.schema import Schema
 from components.ingest.tables.settings import Table
 from components.ingest.text.personal import Personal
-from components.ingest.work import ID_BYTES, Dropped, Worked, draw, group_hash
+from components.ingest.work import ID_BYTES, Worked, draw, group_hash
+from components.ingest.work_parts import Dropped
 
 # Values of a text column are never among what convert shows of a row.
 _SHOWN = Personal(action="keep")

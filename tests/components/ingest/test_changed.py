@@ -8,7 +8,8 @@ from components.ingest.changed import FEW, Changed
 from components.ingest.feed import order_of
 from components.ingest.rows import Listed
 from components.ingest.settings import IngestSettings
-from components.ingest.work import Batch, work
+from components.ingest.work import work
+from components.ingest.work_parts import Batch
 
 PLAIN = "A plain line of English words that nothing is done to."
 

@@ -24,7 +24,8 @@ from components.ingest.parts import unpacked
 from components.ingest.rows import Listed
 from components.ingest.run import IngestOutputs
 from components.ingest.settings import IngestSettings, Source
-from components.ingest.work import Batch, Order, Worked, work
+from components.ingest.work import Order, Worked, work
+from components.ingest.work_parts import Batch
 from components.ingest.workers import Here
 from modelmill.dataset import read_made
 from modelmill.sources import pin

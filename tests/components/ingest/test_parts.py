@@ -17,7 +17,8 @@ from components.ingest.parts import Packer, look, unpacked
 from components.ingest.payload import IMAGE, TEXT
 from components.ingest.tables.rows import TableRows
 from components.ingest.text.personal import Personal
-from components.ingest.work import Batch, Dropped, Worked
+from components.ingest.work import Worked
+from components.ingest.work_parts import Batch, Dropped
 from modelmill.ledger import Rejected
 from tests.components.ingest.tools import REVIEWS
 

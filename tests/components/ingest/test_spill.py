@@ -10,7 +10,8 @@ from components.ingest.payload import TEXT
 from components.ingest.spill import Spill, bucket_bits, unpacked_size
 from components.ingest.text.personal import Personal
 from components.ingest.text.settings import NearDuplicates
-from components.ingest.work import Batch, Order, work
+from components.ingest.work import Order, work
+from components.ingest.work_parts import Batch
 
 ORDER = Order(
     labelled=False,
