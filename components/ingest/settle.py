@@ -54,7 +54,7 @@ def settle(index: Index, near_N: Integers, group_N: Integers, split: Split, *, r
     """Settle all rows; `near_N` and `group_N` number each row's cluster of near-duplicates, and its group around it."""
     rank_N, same_N = _ranks(index)
     twins_N = near_N if rules.drop_near else same_N
-    labelled_N = _labelled(index, same_N, twins_N, rank_N)
+    labelled_N = _labelled(index, same_N, twins_N if rules.drop_near_labelled else same_N, rank_N)
     _keep_at_most(labelled_N, index, rules.most_rows)
     lead_N = _leads(group_N, rank_N)
     split_N = _splits(index, lead_N, rank_N, labelled_N == KEPT, split)
@@ -88,6 +88,8 @@ class Rules:
     """Whether the training texts of labelled rows belong to the corpus."""
     drop_near: bool
     """Whether of near-duplicates one is kept, or all of them, together in one split."""
+    drop_near_labelled: bool = True
+    """Whether that holds for labelled rows too."""
     most_rows: Mapping[int, int] = field(default_factory=dict)
     """How many rows of a source are kept at most, by its number; nothing for the others."""
 

@@ -123,7 +123,8 @@ def _settled(settings: Ingest, reading: Reading) -> Watch:
         takes_labelled=settings.takes_labelled,
         # Rows of a table that are nearly the same have the same features and other targets, texts that are nearly the
         # same other answers: all are kept, together.
-        drop_near=settings.near_duplicates.action == "drop" and payload.kind != "table" and not several,
+        drop_near=settings.near_duplicates.action == "drop" and payload.kind != "table",
+        drop_near_labelled=not several,
         most_rows=reading.most_rows,
     )
     settled = settle(index, near.root_N, groups.root_N, settings.split, rules=rules)
