@@ -74,8 +74,8 @@ def test_the_blocks_of_a_convnet_are_layers_with_rates_of_their_own(tmp_path: Pa
 def test_what_a_network_has_not_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is the name of no dense layer under network"):
         changed(tmp_path, CONVNET, strategy="lora")
-    with pytest.raises(UserError, match="2 of the 2 layers that the model has"):
-        changed(tmp_path, CONVNET, strategy={"name": "last", "layers": 2})
+    with pytest.raises(UserError, match="3 of the 2 layers that the model has"):
+        changed(tmp_path, CONVNET, strategy={"name": "last", "layers": 3})
 
 
 @pytest.mark.parametrize(

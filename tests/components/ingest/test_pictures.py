@@ -187,6 +187,26 @@ def test_pictures_without_labels_make_a_corpus(tmp_path: Path) -> None:
     assert sum(map(dataset.rows, dataset.splits)) == 60
 
 
+def test_a_corpus_holds_no_picture_to_choose_by_or_to_measure_on_and_none_nearly_equal(tmp_path: Path) -> None:
+    for number in range(60):
+        file = tmp_path / "in" / label(number) / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        photo(number).save(file)
+        other = tmp_path / "corpus" / f"{number}.jpg"
+        other.parent.mkdir(exist_ok=True)
+        if number % 2:
+            photo(number).resize((120, 90)).save(other, quality=60)
+        else:
+            other.with_suffix(".png").write_bytes(file.read_bytes())
+    outputs, store = pictures(tmp_path, tmp_path / "in", corpus=[{"uri": str(tmp_path / "corpus")}])
+    held = sum(len(own) for split, own in rows(outputs, store).items() if split != "train")
+    ledger = read_made(store, outputs.made_corpus)["ledger"]
+    assert ledger["dropped"] == {"held_out": held}
+    own, store = pictures(tmp_path / "own", tmp_path / "in", corpus=[{"labelled": "train"}])
+    kept = open_dataset(store, own.corpus)
+    assert sum(map(kept.rows, kept.splits)) == len(rows(own, store)["train"]) > 0
+
+
 def test_two_sources_and_a_sample_take_the_same_pictures_everywhere(tmp_path: Path) -> None:
     folder(tmp_path / "in")
     as_zip(tmp_path / "a.zip")
