@@ -1,5 +1,5 @@
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -10,7 +10,6 @@ from components.pretrain.settings import PretrainSettings
 from modelmill.errors import UserError
 from modelmill.models.folder import fetch_model
 from modelmill.models.predict import load_predictor
-from modelmill.settings import Task
 from modelmill.store import open_store
 from tests import published, samples
 
@@ -25,7 +24,7 @@ from tests import published, samples
     ],
 )
 def test_pretraining_goes_on_from_a_published_folder_with_its_own_tokenizer(
-    family: str, task: Task, packing: Any, tmp_path: Path
+    family: str, task: Literal["causal-lm", "masked-lm"], packing: Any, tmp_path: Path
 ) -> None:
     base = tmp_path / "base"
     published.model(family, base)
