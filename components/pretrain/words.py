@@ -12,8 +12,7 @@ from modelmill.errors import UserError
 from modelmill.models import word_vectors
 from modelmill.models.architecture import WordTable
 from modelmill.models.tokenizer import load_tokenizer
-from modelmill.models.word_vectors import WordConfig, WordVectors, accompanied
-from modelmill.training.data import Array
+from modelmill.models.word_vectors import Array, WordConfig, WordVectors, accompanied
 from modelmill.training.packing import Documents
 from modelmill.training.word_data import WordBatches
 from modelmill.training.word_objectives import OBJECTIVES
@@ -29,6 +28,7 @@ def prepare(settings: PretrainSettings, dataset: Dataset) -> Learner:
         UserError: no word of it stands beside another.
     """
     assert isinstance(settings.model, WordTable)
+    assert settings.objective == "skip-gram" or settings.objective == "cbow"  # noqa: PLR1714  mypy reads it so
     special, vocabulary = dataset.meta["special"], dataset.meta["vocabulary"]
     known = {split: _known(dataset, split, tuple(special.values())) for split in ("train", "validation")}
     ids_S, document_S = known["train"]

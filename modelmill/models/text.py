@@ -62,8 +62,8 @@ def load_config(
 def most_tokens(config: PreTrainedConfig) -> int:
     """Return how many tokens a model reads at most."""
     # RoBERTa counts its places from behind the padding's id.
-    most: int = config.max_position_embeddings
-    return most - (config.pad_token_id + 1 if config.model_type == "roberta" else 0)
+    before = config.pad_token_id + 1 if config.model_type == "roberta" else 0
+    return int(config.max_position_embeddings) - before
 
 
 def read_config(folder: Path, families: Sequence[str] = tuple(_FAMILIES)) -> PreTrainedConfig:

@@ -129,8 +129,8 @@ class WordPredictor:
 
     def _units(self) -> Array:
         words_VD = self._tables()[0]
-        unit_VD: Array = words_VD / np.maximum(np.linalg.norm(words_VD, axis=1, keepdims=True), 1e-12)
-        return unit_VD
+        units_VD: Array = words_VD / np.maximum(np.linalg.norm(words_VD, axis=1, keepdims=True), 1e-12)
+        return units_VD
 
 
 def load(folder: Path, _facts: Mapping[str, Any]) -> WordPredictor:

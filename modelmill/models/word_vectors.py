@@ -93,8 +93,8 @@ def load(folder: Path) -> tuple[WordVectors, Array]:
 def noise_share(counts_V: Array) -> Array:
     """Return each word's probability [V] to be drawn as noise; words that were never read are not."""
     share_V: Array = counts_V.astype(np.float64) ** _POWER
-    share_V /= share_V.sum()
-    return share_V
+    found: Array = share_V / share_V.sum()
+    return found
 
 
 def stays(counts_V: Array, subsample: float) -> Array:
