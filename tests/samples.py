@@ -126,7 +126,8 @@ def _write(
 
 def reversals(count: int, seed: int) -> list[tuple[str, str]]:
     """Return texts of a few words, none twice, each with the same words in reverse."""
-    chance, found = random.Random(seed), {}
+    chance = random.Random(seed)
+    found: dict[str, str] = {}
     while len(found) < count:
         words = chance.choices(PLAIN[:8], k=chance.randrange(2, 5))
         found[" ".join(words)] = " ".join(reversed(words))

@@ -6,7 +6,7 @@ from modelmill.evaluation.overlap import overlap
 from tests import samples
 
 TEXTS = [text for text, _ in samples.reviews(80, 6)]
-ANSWERS = [" ".join(text.split()[:-2] + ["scenes"]) for text in TEXTS]
+ANSWERS = [" ".join([*text.split()[:-2], "scenes"]) for text in TEXTS]
 
 
 def test_figures_are_sacrebleus() -> None:

@@ -1,3 +1,4 @@
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ def test_a_batch_is_answered_as_each_alone_and_within_bounds(family: str, beams:
     for tokens in both:
         assert len(tokens) <= 6
         assert not {0, 1, 2, 3, 4} & set(tokens)
-        assert len(set(zip(tokens, tokens[1:], strict=False))) == max(len(tokens) - 1, 0)
+        assert len(set(pairwise(tokens))) == max(len(tokens) - 1, 0)
 
 
 def _likelihood(made: Any, ids: torch.Tensor, there: torch.Tensor, tokens: list[int]) -> float:
