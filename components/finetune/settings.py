@@ -56,8 +56,8 @@ class Finetune(Training):
     """How a context is cut into rows, and an answer is chosen. For question answering."""
 
     decoding: Decoding = Decoding()
-    """How a model for sequence-to-sequence is asked for its answers, which it keeps; nothing is learned anew with
-    another."""
+    """How a model for sequence-to-sequence is asked for its answers, which it keeps. With another the weights stay, and
+    training goes on from its last checkpoint."""
 
     @property
     def plain(self) -> bool:

@@ -167,7 +167,10 @@ def sequence_model(start: Path | PreTrainedConfig) -> PreTrainedModel:
     if isinstance(start, PreTrainedConfig):
         return text.new_model(_CLASSES[start.model_type], start)
     config = text.read_config(start, tuple(_CLASSES))
-    return text.load_model(_CLASSES[config.model_type], start, ())[0]
+    model: PreTrainedModel = text.load_model(_CLASSES[config.model_type], start, ())[0]
+    # What a folder says of searching would be mixed into what we ask for.
+    model.generation_config = GenerationConfig()
+    return model
 
 
 def set_dropout(model: torch.nn.Module, share: float) -> None:

@@ -8,6 +8,7 @@ from modelmill.evaluation.checks import Baseline, Metric, Threshold
 from modelmill.evaluation.document import CrossValidation, Data, Report, Split, Spread
 from modelmill.evaluation.measure import Asked, TestRows, measure
 from modelmill.evaluation.measure_numbers import NumberRows, measure_numbers
+from modelmill.evaluation.measure_targets import TargetRows, measure_targets
 from modelmill.evaluation.metrics import Floats, Labels
 
 LABELS = ("negative", "positive")
@@ -89,3 +90,24 @@ def folds() -> CrossValidation:
     spread = {name: Spread(mean=mean, deviation=0.02, folds=(mean - 0.02, mean + 0.02)) for name, mean in
               {"r2": 0.85, "rmse": 2.5, "mae": 1.9}.items()}  # fmt: skip
     return CrossValidation(folds=2, rows=405, figures={"model": spread, "linear": spread, "mean": spread})
+
+
+def targets_report(text: str = "where are we going?", rows: int = 12) -> Report:
+    """Return a report on written answers, some of them right."""
+    references = [f"we go to place number {row}" for row in range(rows)]
+    answers = [reference if row % 3 else f"to {row}" for row, reference in enumerate(references)]
+    asked = Asked(
+        task="sequence-to-sequence",
+        model=f"models/{'a' * 64}",
+        dataset=f"datasets/{'b' * 64}",
+        data=Data(splits={"train": Split(rows=100), "test": Split(rows=rows)}),
+    )
+    made = TargetRows(
+        ids=[f"{row:032x}" for row in range(rows)],
+        sources=[f"{text} {row}" for row in range(rows)],
+        references=references,
+        answers=answers,
+        nats_N=np.arange(rows, dtype=np.float64) + 3,
+        tokens_N=np.full(rows, 6.0),
+    )
+    return measure_targets(asked, made, {"copy": made.sources, "frequent": ["what?"] * rows}, {"beams": 4.0})[0]

@@ -24,6 +24,7 @@ TEXT = "column_of_quite_a_long_name=value_without_any_space_in_it, " * 4
 REPORTS = {
     "classes": lambda: made.report(labels=LABELS),
     "numbers": lambda: made.numbers_report(text=TEXT, size=1e5).adding(cross_validation=made.folds()),
+    "targets": lambda: made.targets_report(text=TEXT),
 }
 
 
