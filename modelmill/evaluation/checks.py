@@ -170,7 +170,8 @@ def _threshold(metric: str, value: float, interval: tuple[float, float], wanted:
 
 
 def _capital(word: str) -> str:
-    return word[0].upper() + word[1:]
+    # A name of its own begins as it is written.
+    return word if word == METRIC_WORDS["chrf"] else word[0].upper() + word[1:]
 
 
 def _must_beat(metric: str, value: float, baseline: float, name: str, rows: int) -> Check:

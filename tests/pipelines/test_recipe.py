@@ -67,7 +67,7 @@ def test_a_name_a_task_a_source_and_a_register_name_are_a_recipe(tmp_path: Path)
         (
             "task: text-classification",
             "task: text-clasification",
-            "is not one of text-classification, pair-classification, question-answering, image-classification, table",
+            "is not one of text-classification, pair-classification, question-answering, sequence-to-sequence, image",
         ),
         ("task: text-classification", "task: image-clasification", "did you mean 'image-classification'?"),
         ("register:\n  name: shop\n", "", "shop.yaml:1: register: missing; the model's place in the registry"),
@@ -314,3 +314,48 @@ def test_a_classifier_does_not_grow_on_a_decoder(tmp_path: Path) -> None:
     overrides = ["pretrain.objective=causal-lm", "pretrain.model={family: gpt2}"]
     with pytest.raises(UserError, match=r"pretrain\.objective: text-classification is learned on top of an encoder"):
         _load(tmp_path, RIGHT, *overrides)
+
+
+ANSWERS = """\
+name: replies
+task: sequence-to-sequence
+ingest: {labelled: [{uri: replies.csv}]}
+preprocess: {max_tokens: 32, max_target_tokens: 24, tokenizer: {kind: bpe}}
+finetune: {model: {family: t5, layers: 2}, decoding: {beams: 2}}
+evaluate: {thresholds: {chrf: {min: 5}, perplexity: {max: 90.0}}, must_beat: [copy]}
+register: {name: replies}
+"""
+
+
+def test_a_recipe_for_written_answers_tells_training_how_long_and_how_to_ask(tmp_path: Path) -> None:
+    told = json.loads(settings_of(_load(tmp_path, ANSWERS))["finetune"])
+    assert (told["max_tokens"], told["max_target_tokens"], told["decoding"]["beams"]) == (32, 24, 2)
+    left_out = ANSWERS.replace("max_target_tokens: 24, ", "")
+    assert json.loads(settings_of(_load(tmp_path, left_out))["finetune"])["max_target_tokens"] == 32
+
+
+@pytest.mark.parametrize(
+    ("change", "to", "message"),
+    [
+        ("family: t5", "family: bert", "finetune.model: bert writes no sequence, and the task is sequence-to-sequence"),
+        ("[copy]", "[tfidf]", "tfidf is no baseline of sequence-to-sequence, whose baselines are frequent, copy"),
+        ("{chrf: {min: 5}", "{accuracy: {min: 0.5}", "accuracy: is no figure of sequence-to-sequence"),
+        ("{chrf: {min: 5}", "{chrf: {min: 101}", "chrf: 101 is out of its range, which is 0 to 100"),
+        ("{beams: 2}", "{beams: 0}", "finetune.decoding.beams"),
+        ("finetune:", "pretrain: {model: {family: bert}}\nfinetune:", "pretrain: "),
+    ],
+)
+def test_what_written_answers_have_not_is_refused(tmp_path: Path, change: str, to: str, message: str) -> None:
+    with pytest.raises(UserError) as error:
+        _load(tmp_path, ANSWERS.replace(change, to))
+    assert message in str(error.value)
+
+
+def test_what_is_for_written_answers_alone_is_refused_elsewhere(tmp_path: Path) -> None:
+    for change, message in (
+        ("finetune:\n  decoding: {beams: 2}", "finetune.decoding: is for sequence-to-sequence; leave it out"),
+        ("preprocess: {max_target_tokens: 9}\nfinetune:", "preprocess.max_target_tokens: is for sequence-to-sequence"),
+    ):
+        with pytest.raises(UserError) as error:
+            _load(tmp_path, RIGHT.replace("finetune:", change))
+        assert message in str(error.value)
