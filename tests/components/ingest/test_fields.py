@@ -52,7 +52,7 @@ def squad(contexts: int, version: int = 1) -> dict[str, Any]:
         start = context.index(f"{number} pounds")
         price = {"text": f"{number} pounds", "answer_start": start}
         buyer = {"text": "Mr Smith&amp;Sons", "answer_start": context.index("Mr Smith")}
-        asked = [
+        asked: list[dict[str, Any]] = [
             {"id": f"a{number}", "question": f"How much was it, in {number}?", "answers": [price, price]},
             {"id": f"b{number}", "question": f"Who bought number {number}?", "answers": [buyer]},
         ]
@@ -96,7 +96,7 @@ def test_no_context_is_in_two_splits_and_no_first_text_is(tmp_path: Path) -> Non
 
 
 def test_sources_and_targets_are_cleaned_and_told_apart_by_both(tmp_path: Path) -> None:
-    told = [{"say": text_of(number), "answer": f"answer  {number}\u0000"} for number in range(60)]
+    told: list[dict[str, Any]] = [{"say": text_of(number), "answer": f"answer  {number}\u0000"} for number in range(60)]
     told += [told[0], {"say": told[0]["say"], "answer": "another"}]
     told += [{"say": text_of(90)}, {"say": text_of(91), "answer": 7}, {"say": text_of(92), "answer": " \n"}]
     source = {**jsonl(tmp_path / "a.jsonl", told), "columns": {"text": "say", "target": "answer"}}
