@@ -65,7 +65,7 @@ def test_only_matrices_decay_and_apart_from_the_gradient(told: Any) -> None:
         (OPTIMIZERS[7], lambda weights: torch.optim.Adadelta(weights, lr=0.1, rho=0.8, eps=1e-5)),
         (OPTIMIZERS[8], lambda weights: torch.optim.Adafactor(weights, lr=0.1, d=2.0)),
     ],
-    ids=str,
+    ids=["sgd", "adamw", "rmsprop", "adadelta", "adafactor"],
 )
 def test_the_settings_reach_the_optimiser(told: Any, made: Callable[[Any], torch.optim.Optimizer]) -> None:
     ours, theirs = small(), small()
