@@ -88,18 +88,19 @@ def _likelihood(made: Any, ids: torch.Tensor, there: torch.Tensor, tokens: list[
 
 def test_wide_beams_find_the_likeliest_of_all_short_sequences() -> None:
     torch.manual_seed(1)
-    shape = EncoderDecoder(family="t5", layers=1, width=16, heads=2)
+    shape = EncoderDecoder(family="transformer", layers=1, width=16, heads=2)
     made: Any = sequence.sequence_model(sequence.new_config(shape, 9, 20, SPECIAL)).eval()
+    # An end that is likely, though not at once, so that the best does not hit the bound.
+    made.final_logits_bias[0, SPECIAL["sep"]] = 1.0
     ids, there = torch.tensor([[6, 7, 3]]), torch.ones(1, 3, dtype=torch.bool)
     decoding = Decoding(beams=40, max_tokens=3, length_penalty=0.0)
     (found,) = sequence.decode(made, ids, there, decoding, (0, 1, 2, 4))
     words = range(5, 9)
     every = [[], *([a] for a in words), *([a, b] for a in words for b in words)]
     best = max(every, key=lambda tokens: _likelihood(made, ids, there, tokens))
-    # Of those that ended in time; one that is cut at the bound has no end to be scored.
-    if len(found) < 3:
-        assert found == best
-    assert _likelihood(made, ids, there, best) <= 0
+    greedy = sequence.decode(made, ids, there, Decoding(beams=1, max_tokens=3), (0, 1, 2, 4))[0]
+    assert found == best != greedy
+    assert _likelihood(made, ids, there, greedy) <= _likelihood(made, ids, there, best)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
