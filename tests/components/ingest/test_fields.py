@@ -238,7 +238,7 @@ def test_the_same_words_far_from_an_answers_place_are_not_taken_for_it() -> None
 def test_masked_answers_stand_in_the_masked_context(tmp_path: Path) -> None:
     context = "Write to jane@example.com for the keys of the tower."
     answers = [{"text": "jane@example.com", "answer_start": 9}, {"text": "the keys", "answer_start": 30}]
-    rows: list[dict[str, Any]] = [{"question": f"What is {n}?", "context": text_of(n), "answers": []} for n in range(60)]
+    rows: list[dict[str, Any]] = [{"question": f"Is it {n}?", "context": text_of(n), "answers": []} for n in range(60)]
     rows.append({"context": context, "question": "whose is jane@example.com?", "answers": answers})
     source = jsonl(tmp_path / "rows.jsonl", rows)
     outputs, store = ingest(tmp_path, **QUESTIONS, labelled=[source], labelled_personal={"action": "mask"})
