@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from components.evaluate.settings import Evaluate, unfit_for
 from components.finetune.settings import Finetune
-from components.ingest.settings import FOR_TABLES, NOT_FOR_TABLES, SEVERAL_TEXTS, WITHOUT_CLASSES, Ingest
+from components.ingest.settings import COLUMN_FOR, FOR_TABLES, NOT_FOR_TABLES, SEVERAL_TEXTS, WITHOUT_CLASSES, Ingest
 from components.preprocess.settings import Preprocess
 from components.pretrain.settings import PICTURE_OBJECTIVES, WORDS, Pretrain
 from components.register.settings import Register
@@ -117,7 +117,18 @@ class Recipe(Section):
             )
         if self.task in WITHOUT_CLASSES and self.ingest.label is not None:
             raise ValueError(f"ingest.label: makes classes, and {self.task} has none; leave it out")
-        for source in self.ingest.labelled:
+        if self.task in WITHOUT_CLASSES and self.ingest.split.by == "label":
+            raise ValueError(f"ingest.split.by: label divides classes, and {self.task} has none; use hash or time")
+        for place, source in enumerate(self.ingest.labelled):
+            if self.task in WITHOUT_CLASSES and source.label is not None:
+                raise ValueError(
+                    f"ingest.labelled.{place}.label: makes a class, and {self.task} has none; leave it out"
+                )
+            for column, task in COLUMN_FOR.items():
+                if self.task != task and column in _set(source.columns):
+                    raise ValueError(
+                        f"ingest.labelled.{place}.columns.{column}: is for {task}, and the task is {self.task}"
+                    )
             if source.known_format == "squad" and self.task != "question-answering":
                 raise ValueError(f"ingest.labelled: {source.uri}: squad holds questions, and the task is {self.task}")
 

@@ -126,7 +126,8 @@ def _answered(
         number = batch.numbers[place]
         read, reason, said = read_answers(answers[place], raw[number])
         if not reason:
-            read, reason, said = found_again(read, raw[number], batch.texts[place], repaired=how.repair)
+            context = batch.texts[place]
+            read, reason, said = found_again(read, raw[number], context, repaired=how.repair, personal=how.personal)
         if reason:
             dropped.add(number, reason, batch.texts[place], said)
         else:

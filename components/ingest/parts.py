@@ -117,6 +117,9 @@ def _contents(value: Any) -> tuple[Any, Any]:
         with pa.ipc.new_stream(sink, value.schema) as writer:
             writer.write_batch(value)
         return "record batch", sink.getvalue()
+    if isinstance(value, Mapping):
+        inner = [(name, *_contents(values)) for name, values in value.items()]
+        return [(name, head, len(data)) for name, head, data in inner], b"".join(data for _, _, data in inner)
     values, kinds = list(value), set(map(type, value))
     if kinds == {str}:
         return list(map(len, values)), _text_bytes("".join(values))

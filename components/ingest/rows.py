@@ -30,6 +30,7 @@ BAD = frozenset(
         "missing_target",
         "missing_question",
         "bad_answers",
+        "missing_answers",
         "answer_not_in_context",
     }
 )

@@ -282,6 +282,12 @@ SEVERAL_TEXTS = frozenset({"pair-classification", "sequence-to-sequence", "quest
 """The tasks whose labelled rows hold more than one text."""
 WITHOUT_CLASSES = frozenset({"sequence-to-sequence", "question-answering"})
 """Of those, the ones whose rows have no class."""
+COLUMN_FOR = {
+    "pair": "pair-classification",
+    "target": "sequence-to-sequence",
+    **dict.fromkeys(("question", "context", "answers"), "question-answering"),
+}
+"""The columns that one task alone reads, and that task."""
 FOR_TABLES = frozenset({"labelled", "label", "split", "max_bad_rows", "table"})
 """The keys of this section that mean something for a table."""
 NOT_FOR_TABLES = frozenset({"columns", "label", "pixels", "document"})

@@ -34,7 +34,7 @@ def read_squad(opened: Opened) -> Iterator[Rows]:
             if not isinstance(asked, dict):
                 sorter.reject(number, "bad_json", str(asked)[:200], "a question is an object")
                 continue
-            answers = [] if asked.get("is_impossible") is True else asked.get("answers", [])
+            answers = [] if asked.get("is_impossible") is True else asked.get("answers")
             sorter.add(number, paragraph.get("context"), question=asked.get("question"), answers=answers)
             yield from sorter.batches()
     yield sorter.rows()

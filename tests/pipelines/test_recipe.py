@@ -359,3 +359,20 @@ def test_what_is_for_written_answers_alone_is_refused_elsewhere(tmp_path: Path) 
         with pytest.raises(UserError) as error:
             _load(tmp_path, RIGHT.replace("finetune:", change))
         assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("ingest", "message"),
+    [
+        (
+            "{labelled: [{uri: replies.csv, columns: {context: c}}]}",
+            "labelled.0.columns.context: is for question-answering, and the task is sequence-to-sequence",
+        ),
+        ("{labelled: [{uri: replies.csv, label: good}]}", "ingest.labelled.0.label: makes a class, and sequence-to"),
+        ("{labelled: [{uri: replies.csv}], split: {by: label}}", "ingest.split.by: label divides classes"),
+    ],
+)
+def test_what_rows_of_a_text_and_its_answer_do_not_hold_is_refused(tmp_path: Path, ingest: str, message: str) -> None:
+    with pytest.raises(UserError) as error:
+        _load(tmp_path, ANSWERS.replace("{labelled: [{uri: replies.csv}]}", ingest))
+    assert message in str(error.value)

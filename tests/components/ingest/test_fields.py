@@ -13,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.ingest.answers import found_again, read_answers
+from components.ingest.parts import look
 from components.ingest.run import IngestOutputs
+from components.ingest.work_parts import Batch
 from modelmill.dataset import open_dataset, read_made
 from modelmill.errors import UserError
 from modelmill.store import Store
@@ -193,7 +195,7 @@ def test_hugging_faces_layout_of_squad_is_read_from_parquet(tmp_path: Path) -> N
         ([{"text": "old", "answer_start": 4}, {"text": "old", "start": 4}], ""),
         ('{"text": ["old"], "answer_start": [4]}', ""),
         ("house", ""),
-        (None, ""),
+        (None, "missing_answers"),
         ("", ""),
         ({"text": [], "answer_start": []}, ""),
     ],
@@ -217,10 +219,46 @@ def test_an_answer_is_found_again_or_counted_as_lost(before: str, answer: str, a
     found, reason, _ = found_again([(answer, len(before))], raw, context, repaired=False)
     if reason:
         assert reason == "answer_lost"
-        assert clean(answer) == "" or clean(answer) not in context
+        near = context[max(0, len(clean(before)) - 8) : len(clean(before)) + len(clean(answer)) + 8]
+        assert clean(answer) == "" or clean(answer) not in near
     else:
         ((text, start),) = found
         assert context[start : start + len(text)] == text
+
+
+def test_the_same_words_far_from_an_answers_place_are_not_taken_for_it() -> None:
+    raw = "<b title='the lamp'>snow</b>" + " and roof" * 20 + " by the lamp."
+    found = found_again([("the lamp", raw.index("the lamp"))], raw, clean(raw), repaired=False)
+    assert found[:2] == ([], "answer_lost")
+    place = raw.rindex("the lamp")
+    ((text, start),), reason, _ = found_again([("the lamp", place)], raw, clean(raw), repaired=False)
+    assert (text, start, reason) == ("the lamp", clean(raw).index("the lamp"), "")
+
+
+def test_masked_answers_stand_in_the_masked_context(tmp_path: Path) -> None:
+    context = "Write to jane@example.com for the keys of the tower."
+    answers = [{"text": "jane@example.com", "answer_start": 9}, {"text": "the keys", "answer_start": 30}]
+    rows: list[dict[str, Any]] = [{"question": f"Is it {n}?", "context": text_of(n), "answers": []} for n in range(60)]
+    rows.append({"context": context, "question": "whose is jane@example.com?", "answers": answers})
+    source = jsonl(tmp_path / "rows.jsonl", rows)
+    outputs, store = ingest(tmp_path, **QUESTIONS, labelled=[source], labelled_personal={"action": "mask"})
+    (row,) = [row for rows in rows_of(outputs, store).values() for row in rows if "keys" in row["context"]]
+    assert (row["question"], row["context"]) == ("whose is [EMAIL]?", "Write to [EMAIL] for the keys of the tower.")
+    assert row["answers"] == [{"text": "[EMAIL]", "start": 9}, {"text": "the keys", "start": 21}]
+
+
+def test_a_column_of_answers_that_is_not_there_is_no_column_of_questions_without_answers(tmp_path: Path) -> None:
+    rows = [{"question": f"What is {n}?", "context": text_of(n), "answer": []} for n in range(60)]
+    with pytest.raises(UserError, match=r"60 of 60 rows are bad .*missing_answers"):
+        ingest(tmp_path, **QUESTIONS, labelled=[jsonl(tmp_path / "rows.jsonl", rows)])
+
+
+def test_a_journal_tells_batches_apart_by_every_text() -> None:
+    def batch(target: str) -> Batch:
+        return Batch(numbers=[1], texts=["a"], labels=[None], others={"target": [target]})
+
+    assert look(batch("b")).digest != look(batch("c")).digest
+    assert look(batch("b")) == look(batch("b"))
 
 
 @pytest.mark.parametrize(
