@@ -8,6 +8,7 @@ from typing import Any
 from components.ingest.delimited import read_delimited
 from components.ingest.fields import FIELDS
 from components.ingest.images.feed import feed_pictures
+from components.ingest.imdb import read_imdb
 from components.ingest.lines import read_html, read_json_lines, read_text
 from components.ingest.parquet import read_parquet
 from components.ingest.rows import Handed, Listed, Opened, Rows
@@ -29,6 +30,7 @@ READERS: Mapping[str, Callable[[Opened], Iterator[Rows]]] = {
     "text": read_text,
     "html": read_html,
     "squad": read_squad,
+    "imdb": read_imdb,
 }
 
 # Of text in a batch, in characters: a worker takes some 100 bytes a character while it looks at one.

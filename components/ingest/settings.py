@@ -25,7 +25,8 @@ from modelmill.settings import Section, Task
 from modelmill.sources import check_uri, nearest
 
 Format = Literal[
-    "csv", "tsv", "jsonl", "parquet", "squad", "text", "html", "image", "zip", "tar", "webdataset", "idx", "cifar"
+    "csv", "tsv", "jsonl", "parquet", "squad", "imdb", "text", "html",
+    "image", "zip", "tar", "webdataset", "idx", "cifar",
 ]  # fmt: skip
 
 COMPRESSIONS = {".gz": "gzip", ".tgz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "zstd", ".zstd": "zstd"}
@@ -97,7 +98,7 @@ class Source(Section):
     hf://datasets/owner/name/path."""
     format: Format | None = None
     """What the files hold; told by their names if left out, also under .gz, .bz2, .xz and .zst. An html file is one
-    document, of which the main text is taken."""
+    document, of which the main text is taken; `squad` and `imdb` are those datasets as they are published."""
     columns: Columns = Columns()
     """The columns to read."""
     label: str | None = Field(default=None, min_length=1)
