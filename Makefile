@@ -3,6 +3,9 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 # Of the tests, what needs Debian's parts (tools/install-debian) runs only where they are.
 SYSTEM := $(shell command -v chromium >/dev/null 2>&1 && echo yes)
+# Files of tests go to this many processes; what a file starts, it starts once.
+WORKERS ?= 2
+RUN_TESTS := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 LEFT_OUT := slow tests (make test-all)$(if $(SYSTEM),,, tests that need Debian's parts (tools/install-debian))
 MARKS := not slow$(if $(SYSTEM),, and not system)
 
@@ -12,11 +15,11 @@ demo: .venv/installed
 	$(BIN)/modelmill run pipelines/recipes/reviews.yaml
 
 test: check
-	$(BIN)/python -m pytest -m "$(MARKS)" $(PYTEST)
+	$(RUN_TESTS) -m "$(MARKS)" $(PYTEST)
 	@echo "left out: $(LEFT_OUT)"
 
 test-all: check
-	$(BIN)/python -m pytest $(PYTEST)
+	$(RUN_TESTS) $(PYTEST)
 
 check: .venv/installed
 	$(BIN)/ruff check .
