@@ -5,7 +5,7 @@ BIN := .venv/bin
 SYSTEM := $(shell command -v chromium >/dev/null 2>&1 && echo yes)
 # Files of tests go to this many processes; what a file starts, it starts once.
 WORKERS ?= 2
-RUN_TESTS := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+RUN_TESTS := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 LEFT_OUT := slow tests (make test-all)$(if $(SYSTEM),,, tests that need Debian's parts (tools/install-debian))
 MARKS := not slow$(if $(SYSTEM),, and not system)
 

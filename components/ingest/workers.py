@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import threading
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
@@ -120,8 +121,13 @@ def _ray(address: str) -> Iterator[Workers]:
     own = not ray.is_initialized()
     try:
         if own:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+            with warnings.catch_warnings():
+                # Ray warns of what the error below says.
+                warnings.simplefilter("ignore", UserWarning)
+                ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError) as error:
+        # Half a connection would be in the way of the next one.
+        ray.shutdown()
         first = str(error).strip().splitlines()[0]
         said = f"RAY_ADDRESS {address}: no Ray cluster answers there: {first}; correct or unset it"
         raise ModelmillError(said) from error

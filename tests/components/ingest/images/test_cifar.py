@@ -89,5 +89,7 @@ def test_the_version_in_pickles_is_refused_and_the_binary_one_named(tmp_path: Pa
     folder = tmp_path / "cifar-10-batches-py"
     folder.mkdir()
     (folder / name).write_bytes(pickle.dumps({b"data": 1}))
-    with pytest.raises(UserError, match=rf"{name}: refused: a pickle .* take the binary version \(data_batch_1\.bin"):
+    with pytest.raises(
+        UserError, match=rf"{name}: refused: a pickle .* take the binary version \(cifar-10-binary\.tar\.gz"
+    ):
         ingest(tmp_path, task="image-classification", labelled=[{"uri": str(folder)}])
