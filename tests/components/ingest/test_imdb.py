@@ -3,6 +3,7 @@
 import io
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,7 +54,7 @@ def test_the_archive_and_the_folder_are_the_same_reviews(tmp_path: Path) -> None
 
 def test_reviews_without_a_label_are_for_a_corpus(tmp_path: Path) -> None:
     path = archive(tmp_path / "aclImdb_v1.tar.gz", FILES)
-    told = {"corpus": [{"uri": str(path), "format": "imdb"}], "near_duplicates": {"action": "keep"}}
+    told: dict[str, Any] = {"corpus": [{"uri": str(path), "format": "imdb"}], "near_duplicates": {"action": "keep"}}
     outputs, store = ingest(tmp_path / "a", task="masked-lm", **told)
     dataset = open_dataset(store, outputs.corpus)
     texts = [text for split in dataset.splits for text in dataset.table(split)["text"].to_pylist()]
