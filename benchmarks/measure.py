@@ -116,16 +116,20 @@ class Rounds:
 
 
 def alternate(module: str, arguments: Sequence[str | Path], rounds: int, sides: Sequence[str], unit: str) -> Rounds:
-    """Run `python -m module --side SIDE … --seed N` for each side in turn; each prints `rate` and `validation_loss`."""
+    """Run `python -m module --side SIDE … --seed N` for each side in turn; each prints `rate`, and what learns
+    `validation_loss`.
+    """
     made = Rounds(rates={side: [] for side in sides}, losses={side: [] for side in sides}, memory={}, facts={})
     for number in range(rounds):
         for side in sides:
             ran = run([sys.executable, "-m", module, "--side", side, *arguments, "--seed", str(number)])
             made.rates[side].append(ran.output["rate"])
-            made.losses[side].append(ran.output["validation_loss"])
             made.memory[side], made.facts[side] = ran.peak_memory_mb, ran.output
-            loss = made.losses[side][-1]
-            say(f"round {number + 1}: {side} {made.rates[side][-1]:,.1f} {unit}, loss {loss:.4f}, {ran.seconds:.0f} s")
+            told = ""
+            if "validation_loss" in ran.output:
+                made.losses[side].append(ran.output["validation_loss"])
+                told = f", loss {made.losses[side][-1]:.4f}"
+            say(f"round {number + 1}: {side} {made.rates[side][-1]:,.1f} {unit}{told}, {ran.seconds:.0f} s")
     return made
 
 

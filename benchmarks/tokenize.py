@@ -117,7 +117,7 @@ def _ours(folder: Path, address: str, _seed: int) -> dict[str, Any]:
     seconds = time.perf_counter() - began
     table = open_dataset(step.store, made.corpus).table("train", ["input_ids"])
     ids, tokens = _digest(row.values.to_numpy() for row in table["input_ids"])
-    return {"rate": size / seconds, "validation_loss": 0.0, "ids": ids, "tokens": tokens}
+    return {"rate": size / seconds, "ids": ids, "tokens": tokens}
 
 
 def _datasets(folder: Path, address: str, seed: int) -> dict[str, Any]:
@@ -138,7 +138,7 @@ def _datasets(folder: Path, address: str, seed: int) -> dict[str, Any]:
     made = read.map(encoded, batched=True, num_proc=2, remove_columns=["text"])
     seconds = time.perf_counter() - began
     ids, tokens = _digest(row["input_ids"] for row in made)
-    return {"rate": size / seconds, "validation_loss": 0.0, "ids": ids, "tokens": tokens}
+    return {"rate": size / seconds, "ids": ids, "tokens": tokens}
 
 
 if __name__ == "__main__":

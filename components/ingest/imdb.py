@@ -31,7 +31,7 @@ def read_imdb(opened: Opened) -> Iterator[Rows]:
         if found is None or (opened.labelled and found[1] == "unsup"):
             continue
         if isinstance(data, Fault):
-            sorter.reject(number, "invalid_encoding", name, data.detail)
+            sorter.reject(number, data.reason, name, data.detail)
         else:
             sorter.add(number, decoded([data])[0], label=found[1])
         yield from sorter.batches()
@@ -44,7 +44,11 @@ def _files(opened: Opened) -> Iterator[tuple[int, str, bytes | Fault]]:
     if re.search(r"\.(tar|tgz)(\.\w+)?$", path.lower()):
         yield from members(opened)
     elif _REVIEW.search(path):
-        yield 1, path, unpacked(opened).read(_BYTES)
+        stream = unpacked(opened)
+        review = stream.read(_BYTES)
+        if stream.read(1):
+            raise opened.broken(f"more than {_BYTES} bytes, and a review has 14 kB at most; is the format right?", 0)
+        yield 1, path, review
     else:
         # What holds no review is read to its end all the same, so that it is known to be whole.
         stream = unpacked(opened)

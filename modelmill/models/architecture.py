@@ -154,12 +154,6 @@ def _language_family(value: Any) -> str:
     return "decoder" if family in get_args(Decoder.model_fields["family"].annotation) else "encoder"
 
 
-LanguageShape = Annotated[
-    Annotated[Architecture, Tag("encoder")] | Annotated[Decoder, Tag("decoder")] | Annotated[WordTable, Tag("words")],
-    Discriminator(_language_family),
-]
-"""The shapes of language models, told apart by `family`."""
-
 Shape = Annotated[
     Annotated[Architecture, Tag("encoder")]
     | Annotated[ImageNetwork, Tag("image")]

@@ -31,11 +31,7 @@ def launch(stage: str, settings: Training, arguments: Sequence[str], events: Eve
 
 
 def _processes(settings: Training) -> int:
-    """Return how many processes are to train together on this machine.
-
-    Raises:
-        UserError: there are GPUs, and fewer than processes.
-    """
+    """Return how many processes are to train together on this machine."""
     gpus = _gpus()
     wanted = settings.processes or max(gpus, 1)
     if gpus and wanted > gpus:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from components.ingest import imdb
 from components.ingest.run import IngestOutputs
 from modelmill.dataset import open_dataset
 from modelmill.errors import UserError
@@ -66,3 +67,14 @@ def test_an_archive_that_was_cut_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(UserError, match=r"aclImdb_v1\.tar\.gz: truncated gzip"):
         ingest(tmp_path / "a", labelled=[{"uri": str(path), "format": "imdb"}])
+
+
+def test_a_file_far_too_long_for_a_review_is_refused_and_not_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imdb, "_BYTES", 100)
+    for name, text in FILES.items():
+        write(tmp_path / name, text)
+    write(tmp_path / "aclImdb/train/pos/7_9.txt", "long " * 30)
+    with pytest.raises(UserError, match=r"pos/7_9\.txt: more than 100 bytes"):
+        ingest(tmp_path / "a", labelled=[{"uri": str(tmp_path / "aclImdb"), "format": "imdb"}])
