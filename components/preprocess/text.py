@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from components.preprocess.outputs import Inputs, PreprocessOutputs
 from components.preprocess.quality import quality
@@ -129,7 +130,7 @@ class _Work:
         tokens = 0
         columns = _TOKENS[source.meta["kind"]][1]
         for batch in source.batches(split, [*columns, *kept], rows=_BATCH):
-            ids = {name: self._encoded(batch[text].to_pylist(), counts) for text, name in columns.items()}
+            ids = {name: self._encoded(batch[text], counts) for text, name in columns.items()}
             waiting.append(pa.table({**ids, **{name: batch[name] for name in kept}}))
             tokens += sum(len(column.values) for column in ids.values())
             self.step.progress(f"tokenizing the {what} texts", counts.texts, total, "texts")
@@ -140,11 +141,11 @@ class _Work:
         if waiting:
             yield pa.concat_tables(waiting)
 
-    def _encoded(self, texts: list[str], counts: _Counts) -> pa.ListArray:
+    def _encoded(self, texts: pa.Array, counts: _Counts) -> pa.ListArray:
         ids, length_D = self.tokenizer.encoded(texts)
         ids = ids.astype(self._dtype)
         counts.texts += len(texts)
-        counts.bytes += sum(len(text.encode()) for text in texts)
+        counts.bytes += pc.sum(pc.binary_length(texts)).as_py() or 0
         counts.tokens += len(ids)
         counts.unknown += int(np.count_nonzero(ids == self.tokenizer.special.get("unk", -1)))
         counts.longest = max(counts.longest, int(length_D.max(initial=0)))

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from modelmill.errors import UserError
 from modelmill.models.segment import segmented
@@ -49,12 +50,13 @@ class Tokenizer:
         ids_S, length_N = self.encoded(texts)
         return np.split(ids_S, np.cumsum(length_N)[:-1]) if len(texts) else []
 
-    def encoded(self, texts: Sequence[str]) -> tuple[Ids, Ids]:
+    def encoded(self, texts: Sequence[str] | pa.Array) -> tuple[Ids, Ids]:
         """Return the ids [S] of texts, end to end and without special tokens, and how many each text has [N]."""
         if len(texts) >= _MANY and self._cache is not None:
             return self._cache.encoded(texts)
         whole = not self.segment
-        cut = list(texts) if whole else segmented(texts)
+        plain: list[str] = texts.to_pylist() if isinstance(texts, pa.Array) else list(texts)
+        cut = plain if whole else segmented(plain)
         encodings = self.backend.encode_batch_fast(cut, is_pretokenized=not whole, add_special_tokens=False)
         found = [encoding.ids for encoding in encodings]
         length_N = np.fromiter(map(len, found), dtype=np.int64, count=len(found))
