@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from transformers import BertConfig, BertForMaskedLM, BertForQuestionAnswering, BertForSequenceClassification
 
 from modelmill.models.architecture import Architecture
+from modelmill.models.attention import attend
 from modelmill.models.family import Family
 
 
@@ -75,12 +75,12 @@ def _last_layer(layer: Any, x_BTD: Tensor, mask_B11T: Tensor | None, wanted_BK: 
         return y_BSD.view(batch, tokens, attention.num_attention_heads, attention.attention_head_size).transpose(1, 2)
 
     x_BKD = x_BTD.gather(1, wanted_BK[:, :, None].expand(-1, -1, x_BTD.shape[2]))
-    found_BHKE = F.scaled_dot_product_attention(
+    found_BHKE = attend(
         heads(attention.query(x_BKD)),
         heads(attention.key(x_BTD)),
         heads(attention.value(x_BTD)),
-        attn_mask=mask_B11T,
-        dropout_p=attention.dropout.p if layer.training else 0.0,
+        mask_B11T,
+        attention.dropout.p if layer.training else 0.0,
     )
     a_BKD = layer.attention.output(found_BHKE.transpose(1, 2).flatten(2), x_BKD)
     y_BKD: Tensor = layer.output(layer.intermediate(a_BKD), a_BKD)

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from transformers import (
     ModernBertConfig,
     ModernBertForMaskedLM,
@@ -21,6 +20,7 @@ from transformers import (
 from transformers.models.modernbert.modeling_modernbert import apply_rotary_pos_emb
 
 from modelmill.models.architecture import Architecture
+from modelmill.models.attention import attend
 from modelmill.models.family import Family
 
 
@@ -100,7 +100,7 @@ def _last_layer(
         2, wanted_BK[:, None, :, None].expand(-1, query_BHTE.shape[1], -1, attention.head_dim)
     )
     seen_B1KT = None if near_11TT is None else near_11TT[0, 0][wanted_BK][:, None]
-    found_BHKE = F.scaled_dot_product_attention(asked_BHKE, key_BHTE, value_BHTE, attn_mask=seen_B1KT)
+    found_BHKE = attend(asked_BHKE, key_BHTE, value_BHTE, seen_B1KT)
     x_BKD = x_BTD.gather(1, wanted_BK[:, :, None].expand(-1, -1, width))
     x_BKD = x_BKD + attention.Wo(found_BHKE.transpose(1, 2).flatten(2))
     y_BKD: Tensor = x_BKD + layer.mlp(layer.mlp_norm(x_BKD))

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from transformers import BertModel, PreTrainedConfig, PreTrainedModel
 
 from modelmill.errors import UserError
-from modelmill.models import bert, distilbert, modernbert, roberta
+from modelmill.models import attention, bert, distilbert, modernbert, roberta
 from modelmill.models.architecture import Architecture
 from modelmill.models.family import Family
 
@@ -153,11 +153,13 @@ def save(model: PreTrainedModel, folder: Path) -> None:
 
 def new_model(model_class: Any, config: PreTrainedConfig) -> PreTrainedModel:
     """Return a model with random weights."""
-    return model_class._from_config(config, attn_implementation="sdpa")
+    attention.register()
+    return model_class._from_config(config, attn_implementation=attention.NAME)
 
 
 def load_model(model_class: Any, folder: Path, new: tuple[str, ...], **changes: Any) -> tuple[Any, list[str]]:
     """Return a model and the names of weights in the folder that it has no use for; `new` parts may be missing."""
+    attention.register()
     with _quiet(), _readable(folder):
         model, report = model_class.from_pretrained(
             folder,
@@ -165,7 +167,7 @@ def load_model(model_class: Any, folder: Path, new: tuple[str, ...], **changes: 
             use_safetensors=True,
             # Without it weights stay in the precision that they were saved in.
             dtype=torch.float32,
-            attn_implementation="sdpa",
+            attn_implementation=attention.NAME,
             output_loading_info=True,
             # A head for other labels is replaced, as a missing one is.
             ignore_mismatched_sizes=True,
