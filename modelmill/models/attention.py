@@ -1,8 +1,8 @@
 """Scaled dot-product attention in the arithmetic that is fastest for the length of the rows.
 
-On a processor torch's fused attention packs every block anew in bf16, and short rows fill no block. Forward and backward
-on two cores with matrix units: 32 rows of 32 tokens in 12 heads of 32 took 20 ms in bf16 and 2.4 ms in fp32, 8 rows of
-128 in 4 heads of 64 took 13 and 7 ms; from 256 tokens on bf16 was as fast.
+On a processor torch's fused attention packs every block anew in bf16, and short rows fill no block. Forward and
+backward on two cores with matrix units: 32 rows of 32 tokens in 12 heads of 32 took 20 ms in bf16 and 2.4 ms in fp32,
+8 rows of 128 in 4 heads of 64 took 13 and 7 ms; from 256 tokens on bf16 was as fast.
 """
 
 # B batch, H heads, Q positions that ask, T tokens, E width of a head
