@@ -18,7 +18,8 @@ import psutil
 
 from modelmill.version import git_commit
 
-_SAMPLE_SECONDS = 0.1
+# Counting shared pages halts a process for a while, and reads them on one of the cores that are measured.
+_SAMPLE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
