@@ -25,6 +25,8 @@ _HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 # Below this bfloat16 is not worth its rounding.
 WORTHWHILE = 1.1
 _ROUNDS = 3
+# On a machine with neighbours one batch may take twice as long as the next: where they are quick, more are timed.
+_MOST_ROUNDS, _TIMING_SECONDS = 12, 3.0
 # Rows and columns: a product of such matrices takes 3 ms on two cores.
 _PRODUCT = 512
 _PROBE_SECONDS = 20.0
@@ -83,12 +85,16 @@ def bf16_speedup(device: torch.device, run: Callable[[Precision, int], None]) ->
     """Return how many times as fast bf16 is: both do the same few batches in turn, and the fastest of each count."""
     both: tuple[Precision, ...] = ("fp32", "bf16")
     fastest = dict.fromkeys(both, float("inf"))
+    spent = 0.0
     # The first round warms up and is not counted.
-    for number in range(1 + _ROUNDS):
+    for number in range(1 + _MOST_ROUNDS):
+        if number > _ROUNDS and spent > _TIMING_SECONDS:
+            break
         for precision in both:
             seconds = _timed(device, partial(run, precision, number))
             if number:
                 fastest[precision] = min(fastest[precision], seconds)
+                spent += seconds
     return fastest["fp32"] / fastest["bf16"]
 
 
