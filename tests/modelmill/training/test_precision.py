@@ -57,7 +57,15 @@ def test_both_precisions_are_timed_in_turn_on_the_same_batches(bf16_seconds: flo
         time.sleep(0.3 if number == 0 else bf16_seconds if in_precision == "bf16" else 0.04)
 
     assert precision.bf16_speedup(CPU, run) == pytest.approx(speedup, rel=0.25)
-    assert calls == [(one, number) for number in range(4) for one in ("fp32", "bf16")]
+    # Quick batches: as many rounds as there may be, and one to warm up.
+    assert calls == [(one, number) for number in range(13) for one in ("fp32", "bf16")]
+
+
+def test_slow_batches_are_timed_three_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "_TIMING_SECONDS", 0.0)
+    calls: list[Precision] = []
+    precision.bf16_speedup(CPU, lambda in_precision, _number: calls.append(in_precision))
+    assert len(calls) == 2 * (1 + 3)
 
 
 @pytest.mark.parametrize(("seconds", "chosen"), [(0.02, "bf16"), (0.0385, "fp32"), (0.08, "fp32")])
