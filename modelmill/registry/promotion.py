@@ -168,7 +168,8 @@ class Promotions:
             assert newest is not None
             raise Overtaken(
                 f"{self.registry.name}: was to return from version {head.to_version} to {target}, and meanwhile "
-                f"version {newest.to_version} became champion ({newest.action} by {newest.who}); look at its history first"
+                f"version {newest.to_version} became champion ({newest.action} by {newest.who}); look at "
+                "its history first"
             )
 
     def _target(self, to: str) -> str:
