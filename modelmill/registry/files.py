@@ -9,8 +9,8 @@ from modelmill.digest import digest
 from modelmill.errors import ModelmillError
 from modelmill.models.folder import MODEL_FILE
 from modelmill.registry.golden import try_golden
-from modelmill.registry.judgement import judgement
-from modelmill.registry.versions import Registry, fetch
+from modelmill.registry.judgement import GOLDEN_TAG
+from modelmill.registry.versions import MODEL_TAG, Registry, fetch
 from modelmill.store import NotFound, Store
 
 
@@ -55,15 +55,16 @@ def check_works(registry: Registry, store: Store, scratch: Path) -> Callable[[st
     """
 
     def check(version: str) -> None:
-        judged = judgement(registry, store, version)
+        tags = registry.tags(version)
+        model = tags.get(MODEL_TAG, "")
         folder = fetch(f"models:/{registry.name}/{version}", scratch)
-        changed = changed_files(store, folder, judged.model)
+        changed = changed_files(store, folder, model)
         if changed:
             raise ModelmillError(
                 f"{registry.name} version {version}: {len(changed)} of its files in MLflow are not as registered: "
-                f"{changed[0]}; restore them from {judged.model} in the store, or return to another with --to"
+                f"{changed[0]}; restore them from {model} in the store, or return to another with --to"
             )
-        try_golden(store, judged.golden, folder)
+        try_golden(store, tags.get(GOLDEN_TAG, ""), folder)
 
     return check
 

@@ -41,7 +41,6 @@ class Judgement:
     champion: str = ""
     """Version that was champion then; '' for none."""
     report: str = ""
-    golden: str = ""
     approval: Demand = "none"
 
     @property
@@ -63,7 +62,6 @@ def judgement(registry: Registry, store: Store, version: str) -> Judgement:
         version=version,
         model=tags.get(MODEL_TAG, ""),
         report=tags.get(REPORT_TAG, ""),
-        golden=tags.get(GOLDEN_TAG, ""),
         approval="required" if tags.get(APPROVAL_TAG) == "required" else "none",
     )
     if not found.report:

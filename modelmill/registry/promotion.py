@@ -160,8 +160,7 @@ class Promotions:
                 return Moved(entry=head, changed=False)
             target = self._target(to)
             check(target)
-            judged = judgement(self.registry, self.store, target)
-            entry = self.history.add(self._move(judged, "rollback", who, reason, ()), after=head)
+            entry = self.history.add(self._back(target, who, reason), after=head)
             if entry is not None:
                 return self._done(entry)
             newest = self.history.head()
@@ -232,6 +231,20 @@ class Promotions:
             verdict_digest=judged.digest if judged.decision else "",
             report=judged.report,
             approvals=approvals,
+        )
+
+    def _back(self, target: str, who: str, why: str) -> Move:
+        # As it was promoted: a report that is gone by now is no reason to keep a champion that is worse.
+        then = [entry for entry in self.history.entries() if entry.to_version == target][-1]
+        return Move(
+            action="rollback",
+            to_version=target,
+            who=who,
+            why=why.strip(),
+            decision=then.decision,
+            verdict_digest=then.verdict_digest,
+            report=then.report,
+            approvals=then.approvals,
         )
 
     def _done(self, entry: Entry) -> Moved:

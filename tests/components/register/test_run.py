@@ -128,7 +128,10 @@ def test_an_alias_behind_the_history_is_brought_after_it_by_registering(step: St
 def test_mlflow_gone_at_any_request_and_back_again_leaves_one_version_promoted_once(
     mlflow_server: MlflowServer, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch, acted: bool
 ) -> None:
-    """A new model for each request that is cut, every other one of them here; the same command, with the way mended, ends as it would have."""
+    """A new model for each request that is cut; the same command, with the way mended, ends as it would have.
+
+    Odd requests do not reach the server, of even ones the answer is lost.
+    """
     step = _step(tmp_path, monkeypatch)
     given = evidence(step.store, tmp_path)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
