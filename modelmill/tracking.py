@@ -43,6 +43,9 @@ def mlflow_client() -> Any:
 
     MLflow would take the registry from what the process was last told, which may be another server.
     """
+    # A dead server is known after seconds, not after MLflow's seven retries of two minutes each.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
     from mlflow.tracking import MlflowClient
 
     return MlflowClient(tracking_uri=tracking_uri(), registry_uri=tracking_uri())
@@ -63,9 +66,6 @@ class Tracking:
         Raises:
             ModelmillError: MLflow does not answer, or refuses.
         """
-        # A dead server is known after seconds, not after MLflow's seven retries of two minutes each.
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
         from mlflow.exceptions import MlflowException
 
         try:

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +10,8 @@ import typer
 
 from modelmill.errors import ModelmillError, UserError
 from modelmill.home import be_private, share_cores
+from pipelines.models_cli import models_app
+from pipelines.saying import Json, say
 
 if TYPE_CHECKING:
     from pipelines.recipe import Recipe
@@ -27,7 +29,7 @@ RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe's
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, as in finetune.lr=1e-4.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+app.add_typer(models_app, name="models")
 
 
 def main() -> None:
@@ -66,7 +68,7 @@ def validate(recipe: RecipePath, overrides: Overrides = None, as_json: Json = Fa
 
     checked = _load(recipe, overrides, look=True)
     steps = step_names(checked)
-    _say(
+    say(
         as_json,
         {"recipe": checked.name, "valid": True, "digest": checked.digest, "steps": steps},
         lambda: f"{recipe}: right. {checked.name}: {' → '.join(steps)}",
@@ -139,7 +141,7 @@ def compile_recipe(
     if not output.parent.is_dir():
         raise UserError(f"{output}: there is no folder {output.parent}")
     Compiler().compile(build(checked), str(output))
-    _say(as_json, {"recipe": checked.name, "output": str(output)}, lambda: f"{output}: {checked.name}")
+    say(as_json, {"recipe": checked.name, "output": str(output)}, lambda: f"{output}: {checked.name}")
 
 
 @app.command()
@@ -155,7 +157,7 @@ def predict(
     from pipelines.predict import predict_rows
 
     predictions = predict_rows(model, rows or [line.rstrip("\n") for line in sys.stdin])
-    _say(as_json, {"model": model, "predictions": predictions}, lambda: "\n".join(map(_prediction, predictions)))
+    say(as_json, {"model": model, "predictions": predictions}, lambda: "\n".join(map(_prediction, predictions)))
 
 
 @app.command()
@@ -173,7 +175,7 @@ def init(
     from pipelines.init import write_recipe
 
     written = write_recipe(data, output, name=name, text=text, label=label, ask=sys.stdin.isatty() and not as_json)
-    _say(as_json, {"recipe": str(output), **written}, lambda: f"{output} written; next: modelmill run {output}")
+    say(as_json, {"recipe": str(output), **written}, lambda: f"{output} written; next: modelmill run {output}")
 
 
 def _load(path: Path, overrides: Sequence[str] | None, *, look: bool = False) -> "Recipe":
@@ -182,10 +184,6 @@ def _load(path: Path, overrides: Sequence[str] | None, *, look: bool = False) ->
     if not path.is_file():
         raise UserError(f"{path}: there is no such recipe; `modelmill init` writes one")
     return load(path, overrides or (), look=look)
-
-
-def _say(as_json: bool, value: dict[str, Any], text: Callable[[], str]) -> None:
-    typer.echo(json.dumps(value, ensure_ascii=False) if as_json else text())
 
 
 def _prediction(prediction: dict[str, Any]) -> str:

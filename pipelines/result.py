@@ -12,6 +12,7 @@ from modelmill.dataset import read_made
 from modelmill.evaluation.checks import BASELINE_WORDS, fixed, main_metric
 from modelmill.evaluation.document import CrossValidation, Report
 from modelmill.models.folder import read_files
+from modelmill.registry.versions import CHAMPION
 from modelmill.store import open_store
 from pipelines.run import Run
 from pipelines.view import duration, final_table
@@ -105,6 +106,8 @@ def _lines(report: Report, result: dict[str, Any]) -> list[Text]:
         lines.append(
             _line("model", f"{registered.name} version {registered.version} ({', '.join(registered.aliases)})")
         )
+        if report.verdict is not None and report.verdict.decision == "promote" and CHAMPION not in registered.aliases:
+            lines.append(_line("next", f"modelmill models promote {registered.name} {registered.version}", "bold"))
         asked = shlex.quote(report.ask) if report.ask else _ASKED.get(report.task, '"a dull, lifeless film"')
         lines.append(_line("try it", f"modelmill predict {registered.name}@challenger {asked}", "bold"))
     return lines

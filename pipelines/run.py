@@ -18,6 +18,7 @@ from modelmill.command import LOGS_VARIABLE
 from modelmill.errors import Interrupted, ModelmillError, UserError
 from modelmill.events import EVENTS_VARIABLE, EventReader
 from modelmill.home import home
+from modelmill.registry.notify import Happened, Kind, notify
 from modelmill.tracking import PIPELINE_VARIABLE, RUN_VARIABLE
 from pipelines.recipe import Recipe
 from pipelines.steps import Stage, step_names, steps_before
@@ -157,6 +158,7 @@ def execute(run: Run, watch: Callable[[Run], None]) -> None:
             run.take(event)
     _settle(run, code=runner.returncode, stopped=bool(stopped))
     watch(run)
+    _tell(run)
     _raise_for(run)
 
 
@@ -211,19 +213,42 @@ def _settle(run: Run, *, code: int, stopped: bool) -> None:
     run.finish()
 
 
+def _tell(run: Run) -> None:
+    """Notify of a run that finished or failed; whoever stopped one knows."""
+    if run.state not in {"done", "failed"}:
+        return
+    kind: Kind = "finished" if run.state == "done" else "failed"
+    took = f"{time.time() - run.started:.0f} s"
+    text = f"{run.recipe.name}: run {run.name} {kind} after {took}"
+    facts: dict[str, Any] = {"recipe": run.recipe.name, "run": run.name, "state": run.state}
+    if run.state == "failed":
+        error = _error(run)
+        text += f": {error}"
+        facts["error"] = str(error)
+    elif register := run.outputs.get("register"):
+        facts |= {"verdict": register["verdict"], "version": register["version"], "report": register["final_report"]}
+        text += f": version {register['version']}, verdict {register['verdict']}"
+    notify(Happened(kind=kind, subject=run.recipe.name, text=text, facts=facts))
+
+
 def _raise_for(run: Run) -> None:
     if run.state == "done":
         return
+    raise _error(run)
+
+
+def _error(run: Run) -> ModelmillError:
+    """Return why a run did not end well."""
     if run.state == "stopped":
-        raise Interrupted("stopped; the same command goes on from here")
+        return Interrupted("stopped; the same command goes on from here")
     failed = next((step for step in run.steps.values() if step.state in {"failed", "stopped"}), None)
     if failed is None:
-        raise ModelmillError(f"the run could not start:\n{_tail(run.folder / 'runner.log')}")
+        return ModelmillError(f"the run could not start:\n{_tail(run.folder / 'runner.log')}")
     log = run.folder / f"{failed.name}.log"
     if failed.message:
         error = UserError if failed.exit_code == UserError.exit_code else ModelmillError
-        raise error(failed.message)
-    raise ModelmillError(f"{failed.name}: the process ended without a word (killed, or out of memory)\n{_tail(log)}")
+        return error(failed.message)
+    return ModelmillError(f"{failed.name}: the process ended without a word (killed, or out of memory)\n{_tail(log)}")
 
 
 def _tail(log: Path) -> str:

@@ -5,27 +5,29 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from components.register.settings import RegisterSettings
-from modelmill.dataset import open_dataset, read_made
+from modelmill.dataset import Dataset, open_dataset, read_made
 from modelmill.errors import ModelmillError
 from modelmill.evaluation.document import Data, Report
 from modelmill.evaluation.report import render
 from modelmill.evaluation.verdict import verdict
 from modelmill.models.folder import fetch_model, read_files, save_files
+from modelmill.registry.asking import asking
+from modelmill.registry.golden import ASKED, keep_golden
+from modelmill.registry.judgement import (
+    APPROVAL_TAG,
+    CHAMPION_TAG,
+    GOLDEN_TAG,
+    JUDGED_BESIDE,
+    NONE,
+    REPORT_TAG,
+    VERDICT_TAG,
+)
+from modelmill.registry.promotion import Overtaken, Promotions
 from modelmill.registry.versions import CHALLENGER, CHAMPION, Registry
+from modelmill.registry.who import who
 from modelmill.step import Step
 from modelmill.tracking import Tracking, log_cached_steps
 from modelmill.version import code_digest, git_commit
-
-# The column of a labelled dataset that holds what a predictor is asked; of several, a mapping of them.
-_EXAMPLES: Mapping[str, tuple[str, ...]] = {
-    "text": ("text",),
-    "labelled-text": ("text",),
-    "labelled-pairs": ("text", "pair"),
-    "labelled-targets": ("text",),
-    "labelled-questions": ("question", "context"),
-    "labelled-images": ("image",),
-    "labelled-table": ("features",),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,36 +60,91 @@ def run(
 ) -> RegisterOutputs:
     """Decide from the reports, register the model, set its aliases, and finish the report and the tracking run.
 
-    `summaries` holds the training steps' figures by step, for the report.
+    `summaries` holds the training steps' figures by step, for the report. Run again after it was cut off anywhere, it
+    goes on; run again after all, it changes nothing.
 
     Raises:
         ModelmillError: the report is of another model, or MLflow refuses.
     """
     report = _report(step, evidence)
     tracking = Tracking.connect()
-    log_cached_steps(tracking, settings.steps)
-    registry = Registry(client=tracking.client, name=settings.name)
-    version = registry.find(evidence.model)
-    champion = registry.alias(CHAMPION)
-    decided = verdict(report.checks, f"version {champion}" if champion not in {None, version} else None)
-    lineage = _lineage(settings, evidence)
-    if version is None:
-        version = _add(step, registry, tracking, evidence, lineage)
-    registry.set_alias(CHALLENGER, version)
-    if champion is None and decided.decision == "promote":
-        registry.set_alias(CHAMPION, version)
-    aliases = registry.aliases(version)
-    final = report.adding(
-        verdict=decided,
-        registered={"name": settings.name, "version": version, "aliases": list(aliases)},
-        data=_data(step, report, evidence),
-        training={**report.training, **summaries},
-        lineage={**lineage, "finetune" if evidence.labelled else "pretrain": dict(report.lineage)},
-    )
-    predictions = read_files(step.store, evidence.report)[0]["predictions.parquet"]
-    address = _finish(step, tracking, final, predictions)
-    summary = {"verdict": decided.decision, "model": settings.name, "version": version, "aliases": ", ".join(aliases)}
-    return RegisterOutputs(verdict=decided.decision, version=version, report=address, summary=summary)
+    with asking(f"registering {settings.name}"):
+        log_cached_steps(tracking, settings.steps)
+        registry = Registry(client=tracking.client, name=settings.name)
+        lineage = _lineage(settings, evidence)
+        version = registry.find(evidence.model) or _add(step, registry, tracking, evidence, lineage)
+        registry.set_alias(CHALLENGER, version)
+        final, address = _settle(step, registry, version, settings, _Known(report, evidence, summaries, lineage))
+        _finish(step, tracking, final)
+    assert final.verdict is not None
+    assert final.registered is not None
+    decision, aliases = final.verdict.decision, ", ".join(final.registered.aliases)
+    summary = {"verdict": decision, "model": settings.name, "version": version, "aliases": aliases}
+    return RegisterOutputs(verdict=decision, version=version, report=address, summary=summary)
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What a verdict is made from, and what its report tells beside it."""
+
+    report: Report
+    evidence: Evidence
+    summaries: Mapping[str, dict[str, Any]]
+    lineage: Mapping[str, str]
+
+
+def _settle(
+    step: Step, registry: Registry, version: str, settings: RegisterSettings, known: _Known
+) -> tuple[Report, str]:
+    """Decide beside the present champion and let the first good version be one; return the report and its address.
+
+    Where another run's version was first meanwhile, this one is decided on anew, beside that one.
+    """
+    promotions = Promotions(registry=registry, store=step.store)
+    predictions = read_files(step.store, known.evidence.report)[0]["predictions.parquet"]
+    golden = _golden(step, known, predictions)
+    while True:
+        champion = promotions.champion()
+        beside = champion if champion not in {None, version} else None
+        decided = verdict(known.report.checks, f"version {beside}" if beside else None)
+        first = champion is None and decided.decision == "promote" and settings.approval == "none"
+        aliases = {*registry.aliases(version)} | ({CHAMPION} if first else set())
+        final = known.report.adding(
+            verdict=decided,
+            registered={"name": settings.name, "version": version, "aliases": sorted(aliases)},
+            data=_data(step, known.report, known.evidence),
+            training={**known.report.training, **known.summaries},
+            lineage={
+                **known.lineage,
+                JUDGED_BESIDE: beside or "",
+                "finetune" if known.evidence.labelled else "pretrain": dict(known.report.lineage),
+            },
+        )
+        address = _keep(step, final, predictions)
+        # The report last: whoever reads it finds the others as they were with it.
+        tags = {VERDICT_TAG: decided.decision, CHAMPION_TAG: beside or NONE, APPROVAL_TAG: settings.approval}
+        registry.tag(version, {**tags, **({GOLDEN_TAG: golden} if golden else {}), REPORT_TAG: address})
+        if not first:
+            return final, address
+        try:
+            promotions.promote(version, who=who(), reason="the first version that may be champion")
+        except Overtaken:
+            continue
+        return final, address
+
+
+def _golden(step: Step, known: _Known, predictions: bytes) -> str:
+    dataset, split = _test_rows(step, known.evidence)
+    facts: dict[str, Any] = {"model": known.evidence.model, "task": known.report.task}
+    if "mask_rate" in known.report.sampling:
+        facts["mask_rate"] = known.report.sampling["mask_rate"]
+    return keep_golden(step.store, dataset, split, predictions, facts)
+
+
+def _test_rows(step: Step, evidence: Evidence) -> tuple[Dataset, str]:
+    """Return the dataset and the split that the model was measured on."""
+    dataset = open_dataset(step.store, evidence.labelled or evidence.corpus)
+    return dataset, "test" if evidence.labelled else "validation"
 
 
 def _report(step: Step, evidence: Evidence) -> Report:
@@ -114,26 +171,31 @@ def _lineage(settings: RegisterSettings, evidence: Evidence) -> dict[str, str]:
 def _add(step: Step, registry: Registry, tracking: Tracking, evidence: Evidence, lineage: dict[str, str]) -> str:
     folder = step.scratch / "model"
     fetch_model(step.store, evidence.model, folder)
-    dataset = open_dataset(step.store, evidence.labelled or evidence.corpus)
-    columns = _EXAMPLES[dataset.meta["kind"]]
-    batch = next(dataset.batches("test" if evidence.labelled else "validation", columns=columns))
+    dataset, split = _test_rows(step, evidence)
+    columns = ASKED[dataset.meta["kind"]]
+    batch = next(dataset.batches(split, columns=columns))
     row = batch.slice(0, 1).to_pylist()[0]
     example = row if len(columns) > 1 else row[columns[0]]
-    tags = {f"modelmill.{key}": value for key, value in lineage.items() if key != "model"}
+    # The report that counts is the one with the verdict, and is not made yet.
+    lineage = {"evaluation" if key == "report" else key: value for key, value in lineage.items() if key != "model"}
+    tags = {f"modelmill.{key}": value for key, value in lineage.items()}
     step.progress("registering", 0, None, "")
     run = tracking.open_step(step.name)
     return registry.add(evidence.model, folder, run=run, example=example, tags=tags)
 
 
-def _finish(step: Step, tracking: Tracking, report: Report, predictions: bytes) -> str:
-    """Keep the report with its verdict, show it in the pipeline's tracking run, and end that run."""
+def _keep(step: Step, report: Report, predictions: bytes) -> str:
     files = {"report.json": report.to_json().encode(), "report.html": render(report).encode()}
-    for name, content in files.items():
-        (step.scratch / name).write_bytes(content)
+    return save_files(step.store, "reports", {**files, "predictions.parquet": predictions}, {"kind": "report"})
+
+
+def _finish(step: Step, tracking: Tracking, report: Report) -> None:
+    """Show the report with its verdict in the pipeline's tracking run, and end that run."""
+    for name, content in {"report.json": report.to_json(), "report.html": render(report)}.items():
+        (step.scratch / name).write_text(content)
         tracking.client.log_artifact(tracking.run, str(step.scratch / name))
     assert report.verdict is not None
-    tracking.client.set_tag(tracking.run, "modelmill.verdict", report.verdict.decision)
+    tracking.client.set_tag(tracking.run, VERDICT_TAG, report.verdict.decision)
     for name, value in report.metrics["test"].items():
         tracking.client.log_metric(tracking.run, name, value)
     tracking.client.set_terminated(tracking.run, "FINISHED")
-    return save_files(step.store, "reports", {**files, "predictions.parquet": predictions}, {"kind": "report"})

@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from modelmill.registry.approval import Demand
 from modelmill.settings import Section, Task
 
 
@@ -10,6 +11,8 @@ class Register(Section):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=200)
     """Name of the registered model: letters, digits, '.', '_' and '-'."""
+    approval: Demand = "none"
+    """`required`: a version becomes champion only after someone has approved its verdict, the first one too."""
 
 
 class RegisterSettings(Register):

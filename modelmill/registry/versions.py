@@ -15,6 +15,7 @@ from modelmill.home import tracking_uri
 from modelmill.models.folder import MODEL_FILE
 from modelmill.models.interface import Interface, interface
 from modelmill.models.tokenizer import segment_of
+from modelmill.registry.asking import asking
 from modelmill.tracking import mlflow_client
 
 log = logging.getLogger(__name__)
@@ -39,7 +40,36 @@ class Registry:
     def find(self, model: str) -> str | None:
         """Return the version whose content is a model's address, or None."""
         found = self.client.search_model_versions(f"name = '{self.name}' and tags.`{MODEL_TAG}` = '{model}'")
-        return str(max(int(version.version) for version in found)) if found else None
+        # The first one: another was made where two registered at once, or an answer was lost, and goes again.
+        return str(min(int(version.version) for version in found)) if found else None
+
+    def tags(self, version: str) -> dict[str, str]:
+        """Return a version's tags.
+
+        Raises:
+            UserError: there is no such version.
+            ModelmillError: MLflow does not answer.
+        """
+        with asking(f"{self.name} version {version}"):
+            return dict(self.client.get_model_version(self.name, version).tags)
+
+    def has(self, version: str) -> bool:
+        """Return whether there is a version, which someone may have deleted."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return str(self.client.get_model_version(self.name, version).version) == version
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return False
+            raise
+
+    def tag(self, version: str, tags: Mapping[str, str]) -> None:
+        """Give a version tags, in their order; those that it has already are not sent again."""
+        there = self.client.get_model_version(self.name, version).tags
+        for key, value in tags.items():
+            if there.get(key) != value:
+                self.client.set_model_version_tag(self.name, version, key, value)
 
     def alias(self, alias: str) -> str | None:
         """Return the version that an alias stands at, or None."""
@@ -89,7 +119,12 @@ class Registry:
         self.client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
         self.client.log_outputs(run, models=[LoggedModelOutput(logged.model_id, 0)])
         uri = f"models:/{logged.model_id}"
-        return str(mlflow.register_model(uri, self.name, tags={MODEL_TAG: model, **tags}).version)
+        made = str(mlflow.register_model(uri, self.name, tags={MODEL_TAG: model, **tags}).version)
+        kept = self.find(model) or made
+        if kept != made:
+            # Made twice: by another run at this moment, or by a call that was sent again as its answer was lost.
+            self.client.delete_model_version(self.name, made)
+        return kept
 
 
 def _pack(packed: Path, folder: Path, *, logged: Any, run: str, example: Any) -> None:
