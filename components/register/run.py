@@ -8,8 +8,8 @@ from components.register.settings import RegisterSettings
 from modelmill.dataset import open_dataset, read_made
 from modelmill.errors import ModelmillError
 from modelmill.evaluation.document import Data, Report
+from modelmill.evaluation.judge import judge
 from modelmill.evaluation.report import render
-from modelmill.evaluation.verdict import verdict
 from modelmill.models.folder import fetch_model, read_files, save_files
 from modelmill.registry.versions import CHALLENGER, CHAMPION, Registry
 from modelmill.step import Step
@@ -40,6 +40,10 @@ class Evidence:
     labelled: str
     made_corpus: str
     made_labelled: str
+    champion: str = ""
+    """The report on the champion, measured on the same rows."""
+    champion_version: str = ""
+    """Which version that is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +73,15 @@ def run(
     registry = Registry(client=tracking.client, name=settings.name)
     version = registry.find(evidence.model)
     champion = registry.alias(CHAMPION)
-    decided = verdict(report.checks, f"version {champion}" if champion not in {None, version} else None)
+    decided, comparison = judge(
+        step.store,
+        report,
+        evidence.report,
+        champion=champion if champion != version else None,
+        measured=evidence.champion,
+        version=evidence.champion_version,
+        asked=settings.against_champion,
+    )
     lineage = _lineage(settings, evidence)
     if version is None:
         version = _add(step, registry, tracking, evidence, lineage)
@@ -79,6 +91,7 @@ def run(
     aliases = registry.aliases(version)
     final = report.adding(
         verdict=decided,
+        comparison=comparison,
         registered={"name": settings.name, "version": version, "aliases": list(aliases)},
         data=_data(step, report, evidence),
         training={**report.training, **summaries},
