@@ -127,7 +127,7 @@ def _right(sums: Sums) -> NDArray[np.bool_]:
 
 
 def _areas(champion: pa.Table, challenger: pa.Table) -> dict[str, Gain]:
-    positive_N = truth_of(challenger) == 1
+    positive_N: NDArray[np.bool_] = np.asarray(truth_of(challenger)) == 1
     if not 1 < positive_N.sum() < len(positive_N) - 1:
         return {}
     found = paired.areas(positive_N, probabilities(champion)[:, 1], probabilities(challenger)[:, 1])

@@ -25,7 +25,7 @@ from modelmill.evaluation.sums import Figures, Sums
 
 SAMPLES = 2000
 # Bounds memory alone: the result does not depend on it.
-_CELLS_AT_ONCE = 2_000_000
+_CELLS_AT_ONCE = 500_000
 # With fewer patterns than this for each row, drawing how often each pattern occurs is faster than drawing rows.
 _PATTERNS_A_ROW = 0.1
 # Of figures with a few huge rows the acceleration would turn an interval's end around; so it goes to the last sample.
@@ -50,7 +50,7 @@ class Joint:
 
     def figures(self, times_SJ: NDArray[Any]) -> list[Figures]:
         """Return each model's figures of samples in which the joint patterns occur so many times."""
-        weights_SJ = times_SJ.astype(np.float64)
+        weights_SJ = np.asarray(times_SJ, dtype=np.float64)
         return [sums.of_times(weights_SJ) for sums in self.models]
 
     def without_each(self) -> list[Figures]:
@@ -86,9 +86,7 @@ def joint(*models: Sums) -> Joint:
     return Joint(models=tuple(apart), times_J=times_J, joint_N=joint_N.reshape(-1))
 
 
-def draws(
-    rows: Joint, samples: int = SAMPLES, seed: int = 0, at_once: int | None = None
-) -> Iterator[NDArray[np.int64]]:
+def draws(rows: Joint, samples: int = SAMPLES, seed: int = 0, at_once: int | None = None) -> Iterator[NDArray[Any]]:
     """Yield how often each joint pattern occurs in as many rows drawn with replacement, [some samples, J].
 
     Equal seeds give equal samples, whatever `at_once`, how many are yielded together.
@@ -103,7 +101,7 @@ def draws(
             yield generator.multinomial(rows.rows, rows.times_J / rows.rows, size=count)
             continue
         # One sample at a time: its counts stay in the processor's cache.
-        drawn_SJ = np.empty((count, patterns), dtype=np.int64)
+        drawn_SJ = np.empty((count, patterns))
         for sample in range(count):
             drawn_N = generator.integers(0, rows.rows, rows.rows)
             # Rows that are all a pattern of their own are as well named by its place.
@@ -195,7 +193,8 @@ def estimates(
     parts = [
         _apart(rows.figures(times_SJ), names) for times_SJ in (drawn if drawn is not None else draws(rows, seed=seed))
     ]
-    without = _apart(rows.without_each(), names)
+    # Of one row nothing is left without it.
+    without = _apart(rows.without_each(), names) if rows.rows > 1 else whole
     found = {}
     for name in names:
         drawn_S = np.sort(np.concatenate([part[name] for part in parts]))

@@ -250,5 +250,7 @@ class SliceFigures(Section):
     """Too few rows for its figures to say much."""
     metrics: dict[str, float]
     """None without rows."""
+    main: str
+    """The figure that the interval is of, by which models are compared."""
     interval: tuple[float, float] | None = None
-    """95 % interval of the main figure."""
+    """95 %; None where there is no such figure."""

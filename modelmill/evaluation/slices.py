@@ -155,6 +155,7 @@ def _figures(
         value=value,
         rows=len(rows),
         few=len(rows) < FEWEST,
+        main=main,
         metrics={name: round(value, DECIMALS) for name, value in metrics.items()},
         interval=spans.get(main),
     )
