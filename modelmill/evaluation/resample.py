@@ -165,8 +165,9 @@ class Estimate:
 
         below = np.searchsorted(self.drawn_S, self.value, side="left")
         upto = np.searchsorted(self.drawn_S, self.value, side="right")
+        least = 0.5 / len(self.drawn_S)
         # Half of those that equal it; and never none or all, for which there is no quantile.
-        share = np.clip((below + upto) / 2 / len(self.drawn_S), 1 / len(self.drawn_S), 1 - 1 / len(self.drawn_S))
+        share = np.clip((below + upto) / 2 / len(self.drawn_S), least, 1 - least)
         return float(ndtri(share))
 
     def _level(self, tail: float) -> float:

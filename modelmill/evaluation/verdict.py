@@ -51,7 +51,7 @@ def verdict(
     """
     failed = [check.sentence for check in checks if not check.passed]
     passed = [check.sentence for check in checks if check.passed]
-    stays = f"{capital(champion)} stays the champion" if champion else ""
+    stays = f"{champion} stays the champion" if champion else ""
     beside = list(_beside(comparison)) if comparison is not None else []
     if failed:
         told = [f"{stays}."] if champion else []

@@ -80,7 +80,7 @@ def test_what_is_shown_neither_way_is_undecided_and_says_what_would_be() -> None
     assert decided.decision == "undecided"
     assert found.smallest is not None
     assert "These 600 rows show a gain of 0.0" in decided.reasons[1]
-    assert decided.reasons[-1] == "Version 3 stays the champion."
+    assert decided.reasons[-1] == "version 3 stays the champion."
 
 
 def test_within_the_margin_is_enough_only_where_a_recipe_says_so() -> None:
@@ -163,9 +163,9 @@ def test_tables_of_other_rows_are_a_fault() -> None:
     turned = Measured(report=first.report, table=first.table.take(list(range(600))[::-1]))
     with pytest.raises(ModelmillError, match="600 of 600 predictions of the two models are of other rows"):
         compare(turned, second, ASKED, "3")
+    other = numbers(1.0).table["target"].to_numpy().copy()
+    other[5] += 1
     with pytest.raises(ModelmillError, match="1 of 300 predictions"):
-        other = numbers(1.0).table["target"].to_numpy().copy()
-        other[5] += 1
         compare(numbers(1.0, truth=other), numbers(1.0), ASKED, "3")
 
 
@@ -201,7 +201,7 @@ def test_the_champion_is_judged_from_its_report_in_the_store(tmp_path: Path) -> 
     assert decide(None, "", "") == ("promote", "No other version is champion.")
     assert decide("3", theirs, "3")[0] == "promote"
     assert decide("3", "", "") == (
-        "undecided", "Version 3 stays the champion: the two models have not been compared on the same rows."
+        "undecided", "version 3 stays the champion: the two models have not been compared on the same rows."
     )  # fmt: skip
     assert "it became champion while this model was compared with version 3" in decide("4", theirs, "3")[1]
     strange = _kept(store, classes(1.0, seed=1, labels=["x", "y"]))
