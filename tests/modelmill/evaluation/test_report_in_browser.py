@@ -64,7 +64,9 @@ BESIDE = {
     ],
 }
 REPORTS = {
-    "beside a champion": lambda: made.report().adding(comparison=BESIDE, slices=[{"column": "street", **PART}]),
+    "beside a champion": lambda: made.report().adding(
+        comparison=BESIDE, slices=[{"column": "street", **PART, "interval": [0.6, 0.8]}]
+    ),
     "classes": lambda: made.report(labels=LABELS),
     "numbers": lambda: made.numbers_report(text=TEXT, size=1e5).adding(cross_validation=made.folds()),
     "targets": lambda: made.targets_report(text=TEXT),
