@@ -12,6 +12,7 @@ from components.register.settings import RegisterSettings
 from components.resolve.settings import ResolveSettings
 from modelmill.digest import canonical_json
 from modelmill.errors import UserError
+from modelmill.evaluation.comparison import AgainstChampion
 from modelmill.settings import Section
 from modelmill.sources import nearest
 from pipelines.recipe import Recipe
@@ -65,13 +66,15 @@ def _training(recipe: Recipe) -> dict[str, Section]:
     task = recipe.task
     told: dict[str, Section] = {
         "preprocess": PreprocessSettings(tokenizer=recipe.preprocess.tokenizer, task=task),
-        "evaluate": EvaluateSettings(**_own(recipe.evaluate), task=task),
+        # How it compares is decided in register, so that another margin measures nothing again.
+        "evaluate": EvaluateSettings(**{**_own(recipe.evaluate), "against_champion": AgainstChampion()}, task=task),
         "register": RegisterSettings(
             **_own(recipe.registration),
             task=task,
             recipe=recipe.name,
             recipe_digest=recipe.digest,
             steps=tuple(step_names(recipe, "evaluate")),
+            against_champion=recipe.evaluate.against_champion,
         ),
     }
     if not recipe.is_language_model:

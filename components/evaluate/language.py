@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from components.evaluate import words
 from components.evaluate.settings import EvaluateSettings
+from components.evaluate.slices import with_slices
 from modelmill.dataset import encode, open_dataset
 from modelmill.errors import ModelmillError, UserError
 from modelmill.evaluation.checks import checks
@@ -88,7 +89,7 @@ def measure_language(step: Step, settings: EvaluateSettings, model: str, corpus:
     step.figures(figures)
     passed = f"{sum(check.passed for check in report.checks)} of {len(report.checks)}"
     summary = {**figures, "test_rows": len(texts), "checks_passed": passed, "metrics": report.metrics}
-    return _save(step, report, table["id"], losses, bytes_D), summary
+    return _save(step, settings, report, table["id"], losses, bytes_D), summary
 
 
 def _losses(step: Step, predictor: "CausalPredictor | MaskedPredictor", texts: list[str]) -> "Losses":
@@ -140,7 +141,7 @@ def _beginning(text: str) -> str:
     return cut.rsplit(maxsplit=1)[0] if len(text) > len(cut) and " " in cut.strip() else cut
 
 
-def _save(step: Step, report: Report, ids: Any, losses: "Losses", bytes_D: Any) -> str:
+def _save(step: Step, settings: EvaluateSettings, report: Report, ids: Any, losses: "Losses", bytes_D: Any) -> str:
     table = pa.table(
         {
             "id": ids,
@@ -150,6 +151,7 @@ def _save(step: Step, report: Report, ids: Any, losses: "Losses", bytes_D: Any) 
             "bytes": pa.array(bytes_D.astype(np.int32)),
         }
     )
+    report, table = with_slices(step, settings, HELD_OUT, report, table)
     files = {
         "report.json": report.to_json().encode(),
         "report.html": render(report).encode(),

@@ -12,6 +12,7 @@ from components.evaluate.numbers import measure_regression
 from components.evaluate.questions import measure_questions
 from components.evaluate.rows import ask_of, check_features, read_test_rows
 from components.evaluate.settings import EvaluateSettings
+from components.evaluate.slices import with_slices
 from components.evaluate.targets import measure_answers
 from modelmill.dataset import Dataset, encode, open_dataset
 from modelmill.errors import ModelmillError, UserError
@@ -64,14 +65,14 @@ def run(step: Step, settings: EvaluateSettings, model: str, labelled: str) -> Ev
     if settings.task == "table-regression":
         check_features(facts, dataset)
         report, table = measure_regression(step, settings, dataset, load_predictor(folder), {**facts, "model": model})
-        return _told(step, report, facts, table)
+        return _told(step, settings, report, facts, table)
     if settings.task == "question-answering":
         report, table = measure_questions(step, settings, dataset, load_predictor(folder), {**facts, "model": model})
-        return _told(step, report, facts, table)
+        return _told(step, settings, report, facts, table)
     if settings.task == "sequence-to-sequence":
         told = {**facts, "model": model}
         report, table = measure_answers(step, settings, dataset, load_predictor(folder), told)
-        return _told(step, report, facts, table)
+        return _told(step, settings, report, facts, table)
     rows = read_test_rows(dataset)
     if dataset.meta["kind"] == "labelled-table":
         check_features(facts, dataset)
@@ -94,12 +95,15 @@ def run(step: Step, settings: EvaluateSettings, model: str, labelled: str) -> Ev
     report = measure(asked, rows, probability_NL, beside)
     if dataset.meta["kind"] == "labelled-table":
         report = report.adding(ask=ask_of(dataset, rows.inputs[0]))
-    return _told(step, report, facts, _predictions(rows, probability_NL))
+    return _told(step, settings, report, facts, _predictions(rows, probability_NL))
 
 
-def _told(step: Step, report: Report, facts: Mapping[str, Any], predictions: pa.Table) -> EvaluateOutputs:
+def _told(
+    step: Step, settings: EvaluateSettings, report: Report, facts: Mapping[str, Any], predictions: pa.Table
+) -> EvaluateOutputs:
     """Keep a report, with what the model says of its making, and the predictions."""
     told = report.adding(lineage=facts.get("lineage", {}), cross_validation=facts.get("cross_validation"))
+    told, predictions = with_slices(step, settings, "test", told, predictions)
     step.figures(told.metrics["test"])
     return EvaluateOutputs(report=_save(step, told, predictions), summary=_summary(told))
 

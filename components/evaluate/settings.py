@@ -15,6 +15,7 @@ from modelmill.evaluation.checks import (
     TargetMetric,
     Threshold,
 )
+from modelmill.evaluation.comparison import AgainstChampion
 from modelmill.settings import LanguageTask, Section, Task, TextTask
 
 
@@ -31,6 +32,35 @@ class Evaluate(Section):
     """Texts that a language model is to continue in the report (`[MASK]` is to be filled in by a masked one)."""
     compare: tuple[Literal["from_scratch"], ...] = ()
     """`from_scratch`: the same fine-tune from random weights is made and measured too."""
+    slices: tuple[str, ...] = ()
+    """Columns by whose values the test rows are measured in parts: a table's, `label`, or `text_length`, the characters
+    of a row's texts. Numbers and dates are cut into quarters of the rows."""
+    slice_thresholds: dict[str, dict[Metric, Threshold]] = Field(default_factory=dict)
+    """What every slice of a column with 30 rows or more must be, as in `{street: {accuracy: {min: 0.7}}}`."""
+    against_champion: AgainstChampion = AgainstChampion()
+    """What the model must show beside the champion, on the same rows, to take its place."""
+
+    @field_validator("slices")
+    @classmethod
+    def _once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if value.count(name) > 1:
+                raise ValueError(f"{name}: named {value.count(name)} times, once is enough")
+        return value
+
+    @model_validator(mode="after")
+    def _thresholds_have_slices(self) -> "Evaluate":
+        for name in self.slice_thresholds:
+            if name not in self.slices:
+                raise ValueError(f"slice_thresholds.{name}: is none of the slices; write slices: [{name}]")
+        return self
+
+    @field_validator("slice_thresholds")
+    @classmethod
+    def _sensible_of_slices(cls, value: dict[str, dict[Metric, Threshold]]) -> dict[str, dict[Metric, Threshold]]:
+        for thresholds in value.values():
+            cls._sensible(thresholds)
+        return value
 
     @field_validator("thresholds")
     @classmethod
@@ -57,8 +87,9 @@ class EvaluateSettings(Evaluate):
 
     @model_validator(mode="after")
     def _comparison_has_no_checks(self) -> "EvaluateSettings":
-        if self.subject == "from_scratch" and (self.thresholds or self.must_beat or self.compare):
-            raise ValueError("subject from_scratch: thresholds, must_beat and compare must be empty")
+        asked = self.thresholds or self.must_beat or self.compare or self.slices
+        if self.subject == "from_scratch" and asked:
+            raise ValueError("subject from_scratch: thresholds, must_beat and compare must be empty, and slices too")
         return self
 
 
@@ -74,9 +105,15 @@ def unfit_for(task: Task, evaluate: Evaluate) -> str:
         figures, has = [*get_args(TargetMetric), "loss", "perplexity"], ["frequent", "copy"]
     elif task in get_args(LanguageTask):
         figures += get_args(LanguageMetric)
-    for name in evaluate.thresholds:
+    asked = {f"thresholds.{name}": name for name in evaluate.thresholds}
+    for column, thresholds in evaluate.slice_thresholds.items():
+        asked |= {f"slice_thresholds.{column}.{name}": name for name in thresholds}
+    if evaluate.against_champion.metric is not None:
+        asked["against_champion.metric"] = evaluate.against_champion.metric
+    for key, name in asked.items():
         if name not in figures:
-            return f"evaluate.thresholds.{name}: is no figure of {task}, whose figures are {', '.join(figures)}"
+            said = "is" if key.endswith(name) else f"{name} is"
+            return f"evaluate.{key}: {said} no figure of {task}, whose figures are {', '.join(figures)}"
     for baseline in evaluate.must_beat:
         # The default says majority, which is the mean of a regression, the first sentence of a context, and the most
         # frequent of written answers.

@@ -53,14 +53,21 @@ def measure_answers(
     beside = _baselines(dataset, rows) if settings.subject == "model" else {}
     decoding = {name: float(value) for name, value in predictor.decoding.model_dump().items() if value is not None}
     told = {**decoding, "cut_references": round(predictor.cut_share(rows.references), 6)}
-    report, chrf_N = measure_targets(asked, rows, beside, told)
+    report, found = measure_targets(asked, rows, beside, told)
     predictions = pa.table(
         {
             "id": list(rows.ids),
             "answer": list(rows.answers),
-            "chrf": pa.array(chrf_N.astype(np.float32)),
+            "chrf": pa.array(found.of_rows("chrf").astype(np.float32)),
             "nats": pa.array(rows.nats_N.astype(np.float32)),
             "tokens": pa.array(rows.tokens_N.astype(np.int32)),
+            # What the figures of any rows follow from.
+            **{
+                f"{name}_sums": pa.FixedSizeListArray.from_arrays(
+                    pa.array(sums_NS.astype(np.int32).ravel()), sums_NS.shape[1]
+                )
+                for name, sums_NS in found.sums.items()
+            },
         }
     )
     return report.adding(ask=rows.sources[0]), predictions

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from components.evaluate.settings import EvaluateSettings
+from components.evaluate.slices import with_slices
 from modelmill.dataset import Dataset, encode
 from modelmill.errors import ModelmillError
 from modelmill.evaluation.checks import checks
@@ -83,7 +84,7 @@ def measure(
     step.figures(figures)
     passed = f"{sum(check.passed for check in report.checks)} of {len(report.checks)}"
     summary = {**figures, "test_rows": rows, "checks_passed": passed, "metrics": report.metrics}
-    return _save(step, report, held.table["id"], ours, alone), summary
+    return _save(step, settings, report, held.table["id"], ours, alone), summary
 
 
 def _losses(step: Step, predictor: "WordPredictor", texts: list[str]) -> tuple["Losses", "Losses"]:
@@ -126,7 +127,7 @@ def _places(predictor: "WordPredictor", words: list[str]) -> tuple[Place, ...]:
     )
 
 
-def _save(step: Step, report: Report, ids: Any, ours: "Losses", alone: "Losses") -> str:
+def _save(step: Step, settings: EvaluateSettings, report: Report, ids: Any, ours: "Losses", alone: "Losses") -> str:
     table = pa.table(
         {
             "id": ids,
@@ -137,6 +138,7 @@ def _save(step: Step, report: Report, ids: Any, ours: "Losses", alone: "Losses")
             "unigram_right": pa.array(alone.right_D.astype(np.int32)),
         }
     )
+    report, table = with_slices(step, settings, "validation", report, table)
     files = {
         "report.json": report.to_json().encode(),
         "report.html": render(report).encode(),

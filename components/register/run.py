@@ -8,8 +8,8 @@ from components.register.settings import RegisterSettings
 from modelmill.dataset import Dataset, open_dataset, read_made
 from modelmill.errors import ModelmillError
 from modelmill.evaluation.document import Data, Report
+from modelmill.evaluation.judge import judge
 from modelmill.evaluation.report import render
-from modelmill.evaluation.verdict import verdict
 from modelmill.models.folder import fetch_model, read_files, save_files
 from modelmill.registry.asking import asking
 from modelmill.registry.golden import ASKED, keep_golden
@@ -42,6 +42,10 @@ class Evidence:
     labelled: str
     made_corpus: str
     made_labelled: str
+    champion: str = ""
+    """The report on the champion, measured on the same rows."""
+    champion_version: str = ""
+    """Which version that is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,11 +110,20 @@ def _settle(
     while True:
         champion = promotions.champion()
         beside = champion if champion not in {None, version} else None
-        decided = verdict(known.report.checks, f"version {beside}" if beside else None)
+        decided, comparison = judge(
+            step.store,
+            known.report,
+            known.evidence.report,
+            champion=beside,
+            measured=known.evidence.champion,
+            version=known.evidence.champion_version,
+            asked=settings.against_champion,
+        )
         first = champion is None and decided.decision == "promote" and settings.approval == "none"
         aliases = {*registry.aliases(version)} | ({CHAMPION} if first else set())
         final = known.report.adding(
             verdict=decided,
+            comparison=comparison,
             registered={"name": settings.name, "version": version, "aliases": sorted(aliases)},
             data=_data(step, known.report, known.evidence),
             training={**known.report.training, **known.summaries},

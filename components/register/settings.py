@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from modelmill.evaluation.comparison import AgainstChampion
 from modelmill.registry.approval import Demand
 from modelmill.settings import Section, Task
 
@@ -25,3 +26,5 @@ class RegisterSettings(Register):
     """SHA-256 of the recipe's settings, after `extends` and overrides."""
     steps: tuple[str, ...]
     """Names of the steps before this one; those that did not run are logged as cached."""
+    against_champion: AgainstChampion = AgainstChampion()
+    """What `evaluate` asks of the model beside the champion."""

@@ -29,7 +29,17 @@ Baseline = Literal["majority", "tfidf", "mean", "linear", "sliding_window", "fir
 """What a model is measured beside."""
 
 LOWER_IS_BETTER: frozenset[str] = frozenset(
-    {"log_loss", "rmse", "mae", "mean_absolute_percentage_error", "loss", "perplexity", "bits_per_byte"}
+    {
+        "log_loss",
+        "brier_score_loss",
+        "calibration_error",
+        "rmse",
+        "mae",
+        "mean_absolute_percentage_error",
+        "loss",
+        "perplexity",
+        "bits_per_byte",
+    }
 )
 
 METRIC_WORDS: Mapping[str, str] = {
@@ -40,10 +50,13 @@ METRIC_WORDS: Mapping[str, str] = {
     "f1_macro": "macro F1",
     "log_loss": "log loss",
     "roc_auc": "ROC AUC",
+    "brier_score_loss": "Brier score",
+    "calibration_error": "calibration error",
     "r2": "R²",
     "rmse": "root mean squared error",
     "mae": "mean absolute error",
     "mean_absolute_percentage_error": "mean absolute percentage error",
+    "interval_coverage": "interval coverage",
     "loss": "loss",
     "perplexity": "perplexity",
     "bits_per_byte": "bits per byte",
@@ -97,6 +110,8 @@ class Check(Section):
     """The threshold, or the baseline's figure on the same rows."""
     against: str | None = None
     """The baseline, for `must_beat`."""
+    part: str = ""
+    """The slice whose figure it is, as in `street: north`; '' for all test rows."""
     passed: bool
     sentence: str
 
@@ -122,7 +137,7 @@ def checks(
             raise UserError(
                 f"evaluate.thresholds.{name}: these rows have no such figure, but {', '.join(model)}; take one of them"
             )
-    found = [_threshold(name, model[name], intervals[name], wanted, rows) for name, wanted in thresholds.items()]
+    found = [threshold(name, model[name], intervals.get(name), wanted, rows) for name, wanted in thresholds.items()]
     beaten = [name for name in BASELINE_WORDS if name in metrics and (name in ALWAYS_BEATEN or name in must_beat)]
     return found + [_must_beat(main, model[main], metrics[name][main], name, rows) for name in beaten]
 
@@ -146,36 +161,53 @@ def fixed(value: float, decimals: int = 3) -> str:
     return f"{round(value, decimals) + 0.0:.{decimals}f}"
 
 
-def _threshold(metric: str, value: float, interval: tuple[float, float], wanted: Threshold, rows: int) -> Check:
-    word = _capital(METRIC_WORDS[metric])
+def threshold(
+    metric: str, value: float, interval: tuple[float, float] | None, wanted: Threshold, rows: int, part: str = ""
+) -> Check:
+    """Return the check of one figure; without an interval, as of a size, the figure itself decides.
+
+    `part` names the slice whose figure it is.
+    """
+    word = capital(METRIC_WORDS.get(metric, metric)) + (f" of {part}" if part else "")
     if wanted.min is not None:
-        limit, bound, turns, missed = wanted.min, interval[0], "begins", "below"
+        limit, bound, turns, missed = wanted.min, interval[0] if interval else value, "begins", "below"
         passed, near = bound >= limit, value >= limit
     else:
-        limit, bound, turns, missed = wanted.max or 0.0, interval[1], "ends", "above"
+        limit, bound, turns, missed = wanted.max or 0.0, interval[1] if interval else value, "ends", "above"
         passed, near = bound <= limit, value <= limit
     value_text, limit_text = figures_apart(value, limit)
     bound_text = figures_apart(bound, limit)[0]
-    if passed:
-        sentence = f"{word} {value_text} meets the wanted {limit_text}: its 95 % interval over {rows:,} rows "
-        sentence += f"{turns} at {bound_text}."
+    over = f"its 95 % interval over {rows:,} rows {turns} at {bound_text}"
+    if interval is None:
+        sentence = f"{word} {value_text} {'meets' if passed else f'is {missed}'} the wanted {limit_text}."
+    elif passed:
+        sentence = f"{word} {value_text} meets the wanted {limit_text}: {over}."
     elif near:
-        sentence = f"{word} {value_text} would meet the wanted {limit_text}, but its 95 % interval over {rows:,} rows "
-        sentence += f"{turns} at {bound_text}; more test rows would narrow it."
+        sentence = (
+            f"{word} {value_text} would meet the wanted {limit_text}, but {over}; more test rows would narrow it."
+        )
     else:
         sentence = f"{word} {value_text} over {rows:,} rows is {missed} the wanted {limit_text}."
     return Check(
-        kind="threshold", metric=metric, value=value, bound=bound, wanted=limit, passed=passed, sentence=sentence
+        kind="threshold",
+        metric=metric,
+        value=value,
+        bound=bound if interval else None,
+        wanted=limit,
+        part=part,
+        passed=passed,
+        sentence=sentence,
     )
 
 
-def _capital(word: str) -> str:
+def capital(word: str) -> str:
+    """Return a word as it begins a sentence."""
     # A name of its own begins as it is written.
     return word if word == METRIC_WORDS["chrf"] else word[0].upper() + word[1:]
 
 
 def _must_beat(metric: str, value: float, baseline: float, name: str, rows: int) -> Check:
-    word = _capital(METRIC_WORDS[metric])
+    word = capital(METRIC_WORDS[metric])
     passed = value > baseline
     value_text, baseline_text = figures_apart(value, baseline)
     if value == baseline:

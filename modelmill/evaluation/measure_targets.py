@@ -14,7 +14,7 @@ from modelmill.evaluation.document import Answer, Report, Targets
 from modelmill.evaluation.intervals import of_ratio
 from modelmill.evaluation.measure import Asked, shortened
 from modelmill.evaluation.metrics import DECIMALS, Floats
-from modelmill.evaluation.overlap import overlap
+from modelmill.evaluation.overlap import Overlap, overlap
 
 # Rows shown as they come, and those with the worst answers.
 _SAMPLES, _WORST = 10, 10
@@ -36,8 +36,8 @@ class TargetRows:
 
 def measure_targets(
     asked: Asked, rows: TargetRows, baselines: Mapping[str, Sequence[str]], facts: Mapping[str, float]
-) -> tuple[Report, Floats]:
-    """Return the report on a model's answers beside those of baselines by name, and the chrF of each row [N].
+) -> tuple[Report, Overlap]:
+    """Return the report on a model's answers beside those of baselines by name, and what answers share with references.
 
     `facts` says how it was asked, for the page.
     """
@@ -71,7 +71,7 @@ def measure_targets(
         checks=tuple(checks(figures, intervals, asked.thresholds, asked.must_beat, len(rows.ids))),
         data=asked.data,
     )
-    return report, chrf_N
+    return report, found
 
 
 def _worst(rows: TargetRows, chrf_N: Floats) -> Sequence[int]:

@@ -32,14 +32,19 @@ def of_confusion(confusion_SLL: NDArray[Any]) -> dict[str, NDArray[Any]]:
     over the labels that some row carries.
     """
     right_SL = np.diagonal(confusion_SLL, axis1=1, axis2=2)
-    true_SL, predicted_SL = confusion_SLL.sum(axis=2), confusion_SLL.sum(axis=1)
-    recall_SL = _ratio(right_SL, true_SL)
+    return of_label_sums(right_SL, confusion_SLL.sum(axis=2), confusion_SLL.sum(axis=1))
+
+
+def of_label_sums(right_SL: NDArray[Any], true_SL: NDArray[Any], predicted_SL: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    """Return the same from the rows of each label: those predicted right, those that carry it, those it is given to."""
+    recall_SL = ratio(right_SL, true_SL)
     return {
-        "accuracy": right_SL.sum(axis=1) / confusion_SLL.sum(axis=(1, 2)),
-        "balanced_accuracy": recall_SL.sum(axis=1) / (true_SL > 0).sum(axis=1),
-        "precision_macro": _ratio(right_SL, predicted_SL).mean(axis=1),
+        "accuracy": right_SL.sum(axis=1) / true_SL.sum(axis=1),
+        # Without any row there is no figure, but no division by 0 either.
+        "balanced_accuracy": recall_SL.sum(axis=1) / np.maximum((true_SL > 0).sum(axis=1), 1),
+        "precision_macro": ratio(right_SL, predicted_SL).mean(axis=1),
         "recall_macro": recall_SL.mean(axis=1),
-        "f1_macro": _ratio(2 * right_SL, true_SL + predicted_SL).mean(axis=1),
+        "f1_macro": ratio(2 * right_SL, true_SL + predicted_SL).mean(axis=1),
     }
 
 
@@ -48,9 +53,9 @@ def per_class(confusion_LL: NDArray[np.int64]) -> dict[str, Floats]:
     right_L = np.diagonal(confusion_LL)
     true_L, predicted_L = confusion_LL.sum(axis=1), confusion_LL.sum(axis=0)
     return {
-        "precision": _ratio(right_L, predicted_L),
-        "recall": _ratio(right_L, true_L),
-        "f1": _ratio(2 * right_L, true_L + predicted_L),
+        "precision": ratio(right_L, predicted_L),
+        "recall": ratio(right_L, true_L),
+        "f1": ratio(2 * right_L, true_L + predicted_L),
     }
 
 
@@ -90,6 +95,7 @@ def score(truth_N: Labels, probability_NL: Floats) -> dict[str, float]:
     return {name: round(value, DECIMALS) for name, value in figures.items()}
 
 
-def _ratio(part: NDArray[Any], whole: NDArray[Any]) -> Floats:
-    ratio: Floats = np.divide(part, whole, out=np.zeros(whole.shape), where=whole > 0)
-    return ratio
+def ratio(part: NDArray[Any], whole: NDArray[Any]) -> Floats:
+    """Return one by the other, 0 where that is 0."""
+    found: Floats = np.divide(part, whole, out=np.zeros(whole.shape), where=whole > 0)
+    return found

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from modelmill.evaluation.document import ConfidenceBin, Place, ResidualBin, RocCurve
+from modelmill.evaluation.document import ConfidenceBin, Place, ResidualBin, RocCurve, SliceFigures
 from modelmill.page.plots import CURVES, LEFT, PLOT_HEIGHT, PLOT_WIDTH, Axis, frame, round_up, share_bar, x, y
 
 __all__ = [
     "CURVES",
     "amount",
     "bar",
+    "difference",
     "histogram",
     "places",
     "predictions",
@@ -19,6 +20,8 @@ __all__ = [
     "residuals",
     "roc",
     "share_bar",
+    "signed_amount",
+    "slice_bar",
 ]
 
 
@@ -33,6 +36,28 @@ def bar(value: float, low: float, high: float, kind: str) -> Markup:
         '<line class="whisker" x1="{low:.2f}%" x2="{low:.2f}%" y1="8" y2="16"/>'
         '<line class="whisker" x1="{high:.2f}%" x2="{high:.2f}%" y1="8" y2="16"/></svg>'
     ).format(kind=kind, value=100 * value, low=100 * low, high=100 * high)
+
+
+def slice_bar(part: SliceFigures, parts: Sequence[SliceFigures]) -> Markup:
+    """Return the bar of a slice's main figure; beside figures that exceed 1, from 0 to the highest of them."""
+    ends = [each.interval[1] for each in parts if each.interval]
+    top = max([1.0, *(each.metrics.get(each.main, 0.0) for each in parts), *ends])
+    value = part.metrics.get(part.main, 0.0)
+    low, high = part.interval or (value, value)
+    return bar(value / top, low / top, high / top, "slice")
+
+
+def difference(value: float, low: float, high: float, better: bool | None) -> Markup:
+    """Return where a difference and its interval lie beside 0, which is in the middle."""
+    reach = 1.1 * max(abs(low), abs(high), abs(value)) or 1.0
+    value, low, high = (50 + 50 * each / reach for each in (value, low, high))
+    kind = {True: "better", False: "worse", None: "open"}[better]
+    return Markup(
+        '<svg class="bar difference {kind}" width="100%" height="24" aria-hidden="true">'
+        '<line class="zero" x1="50%" x2="50%" y1="2" y2="22"/>'
+        '<line class="whisker" x1="{low:.2f}%" x2="{high:.2f}%" y1="12" y2="12"/>'
+        '<circle class="place" cx="{value:.2f}%" cy="12" r="4"/></svg>'
+    ).format(kind=kind, value=value, low=low, high=high)
 
 
 def roc(curves: Sequence[RocCurve]) -> Markup:
@@ -170,6 +195,11 @@ def amount(value: float) -> str:
         text = f"{value:,.{digits}f}"
         return (text.rstrip("0").rstrip(".") if "." in text else text).replace("-", "−")
     return f"{value:.3g}".replace("-", "−")
+
+
+def signed_amount(value: float) -> str:
+    """Return a difference with its sign, and at most four digits that count."""
+    return amount(value) if value <= 0 else f"+{amount(value)}"
 
 
 def _diagonal() -> Markup:

@@ -25,7 +25,7 @@ def score(truth_N: Floats, predicted_N: Floats) -> dict[str, float]:
 
     Well away: all of one sign, the smallest at least a hundredth of the median.
     """
-    found = _of_sums(_quantities(truth_N, predicted_N).sum(axis=0)[None])
+    found = of_sums(quantities(truth_N, predicted_N).sum(axis=0)[None])
     return {name: rounded(name, float(value_1[0])) for name, value_1 in found.items()}
 
 
@@ -34,7 +34,7 @@ def intervals(truth_N: Floats, predicted_N: Floats, seed: int = 0) -> dict[str, 
 
     Equal seeds draw equal rows, so that two models' intervals on the same rows are of the same samples.
     """
-    quantities_NQ = _quantities(truth_N, predicted_N)
+    quantities_NQ = quantities(truth_N, predicted_N)
     rows = len(quantities_NQ)
     samples = int(np.clip(_DRAWS // rows, _FEWEST_SAMPLES, SAMPLES))
     generator = np.random.default_rng(seed)
@@ -45,9 +45,9 @@ def intervals(truth_N: Floats, predicted_N: Floats, seed: int = 0) -> dict[str, 
         drawn_SN = generator.integers(0, rows, (count, rows)) + rows * np.arange(count)[:, None]
         times_SN = np.bincount(drawn_SN.ravel(), minlength=count * rows).reshape(count, rows)
         sums.append(times_SN @ quantities_NQ)
-    points = _of_sums(quantities_NQ.sum(axis=0)[None])
+    points = of_sums(quantities_NQ.sum(axis=0)[None])
     found = {}
-    for name, values_S in _of_sums(np.concatenate(sums)).items():
+    for name, values_S in of_sums(np.concatenate(sums)).items():
         low, high = np.quantile(values_S, (0.025, 0.975))
         point = float(points[name][0])
         found[name] = (rounded(name, min(float(low), point)), rounded(name, max(float(high), point)))
@@ -59,7 +59,8 @@ def rounded(name: str, value: float) -> float:
     return round(value, DECIMALS) if name in {"r2", MAPE} else float(f"{value:.9g}")
 
 
-def _quantities(truth_N: Floats, predicted_N: Floats) -> Floats:
+def quantities(truth_N: Floats, predicted_N: Floats) -> Floats:
+    """Return what every row adds to the sums that the figures follow from: [N, Q]."""
     error_N = predicted_N - truth_N
     # Less the mean: sums of squares of large numbers that are nearly the same have no digits left.
     centred_N = truth_N - truth_N.mean()
@@ -71,7 +72,8 @@ def _quantities(truth_N: Floats, predicted_N: Floats) -> Floats:
     return np.stack(columns, axis=1)
 
 
-def _of_sums(sums_SQ: NDArray[Any]) -> dict[str, Floats]:
+def of_sums(sums_SQ: NDArray[Any]) -> dict[str, Floats]:
+    """Return the figures of sums over rows, [S] each."""
     count_S, squares_S, absolute_S, centred_S, centred_squares_S = sums_SQ.T[:5]
     spread_S = centred_squares_S - centred_S**2 / count_S
     flat_S = spread_S <= 1e-12 * np.maximum(centred_squares_S, np.finfo(np.float64).tiny)

@@ -119,6 +119,8 @@ def test_only_what_a_step_reads_changes_what_it_is_told(tmp_path: Path) -> None:
         "pretrain.steps=6": {"pretrain", "register"},
         "pretrain.model.layers=1": {"pretrain", "finetune", "register"},
         "evaluate.thresholds.accuracy.min=0.6": {"evaluate", "register"},
+        "evaluate.slices=[label]": {"evaluate", "register"},
+        "evaluate.against_champion.margin=0.01": {"register"},
         "preprocess.max_tokens=32": {"pretrain", "finetune", "register"},  # nothing is tokenized again
         "preprocess.tokenizer.vocabulary=500": {"preprocess", "register"},
         "ingest.min_chars=3": {"ingest", "register"},

@@ -47,6 +47,16 @@ def test_left_out_nothing_is_asked_but_to_beat_the_majority_class() -> None:
         ({"must_beat": ["tf-idf"]}, "Input should be 'majority', 'tfidf', 'mean', 'linear'"),
         ({"compare": ["scratch"]}, "Input should be 'from_scratch'"),
         ({"treshold": {}}, "Extra inputs are not permitted"),
+        ({"slices": ["a", "b", "a"]}, "a: named 2 times, once is enough"),
+        (
+            {"slice_thresholds": {"a": {"accuracy": {"min": 0.5}}}},
+            "slice_thresholds.a: is none of the slices; write sl",
+        ),
+        ({"slices": ["a"], "slice_thresholds": {"a": {"accuracy": {"min": 5}}}}, "accuracy: 5 is out of its range"),
+        ({"against_champion": {"wants": "not_worse"}}, "wants not_worse: says by how much, as in {wants: not_worse"),
+        ({"against_champion": {"margin": -0.1}}, "greater than or equal to 0"),
+        ({"against_champion": {"confidence": 1.0}}, "less than 1"),
+        ({"against_champion": {"wants": "equal"}}, "Input should be 'better' or 'not_worse'"),
         ({"subject": "from_scratch"}, "thresholds, must_beat and compare must be empty"),
     ],
 )
@@ -58,6 +68,15 @@ def test_a_wrong_setting_is_refused(value: dict[str, Any], said: str) -> None:
 
 def test_the_comparison_is_asked_nothing() -> None:
     assert read({"subject": "from_scratch", "must_beat": []}).subject == "from_scratch"
+
+
+def test_slices_and_the_champion_are_read() -> None:
+    asked = {"metric": "f1_macro", "wants": "not_worse", "margin": 0.01, "slice_margin": 0.05}
+    told = {"slices": ["street"], "slice_thresholds": {"street": {"accuracy": {"min": 0.7}}}, "against_champion": asked}
+    found = read(told)
+    assert found.slice_thresholds == {"street": {"accuracy": Threshold(min=0.7)}}
+    assert (found.against_champion.margin, found.against_champion.confidence) == (0.01, 0.95)
+    assert (Evaluate().slices, Evaluate().against_champion.wants) == ((), "better")
 
 
 @pytest.mark.parametrize(
@@ -74,6 +93,16 @@ def test_the_comparison_is_asked_nothing() -> None:
         ("table-regression", {"must_beat": ["majority", "linear"]}, "majority is no baseline of table-regression"),
         ("table-regression", {"thresholds": {"r2": {"min": -0.5}, "rmse": {"max": 1e6}}, "must_beat": ["linear"]}, ""),
         ("table-regression", {}, ""),
+        (
+            "table-regression",
+            {"slices": ["a"], "slice_thresholds": {"a": {"accuracy": {"min": 0.5}}}},
+            "evaluate.slice_thresholds.a.accuracy: is no figure of table-regression",
+        ),
+        (
+            "table-regression",
+            {"against_champion": {"metric": "accuracy"}},
+            "against_champion.metric: accuracy is no fi",
+        ),
         ("text-classification", {"must_beat": ["tfidf"]}, ""),
         ("pair-classification", {"must_beat": ["tfidf"], "thresholds": {"accuracy": {"min": 0.5}}}, ""),
         ("pair-classification", {"must_beat": ["linear"]}, "linear is no baseline of pair-classification"),

@@ -208,3 +208,26 @@ def test_too_few_test_rows_are_the_users_to_mend(step: Step, tmp_path: Path) -> 
 def test_the_same_model_and_rows_give_the_same_report(step: Step, tmp_path: Path) -> None:
     model, labelled = save(step, tmp_path / "model"), tables.write_table(step.store, SPLITS)
     assert run(step, settings(), model, labelled).report == run(step, settings(), model, labelled).report
+
+
+def test_slices_are_measured_by_a_table_s_columns(step: Step, tmp_path: Path) -> None:
+    model, labelled = save(step, tmp_path / "model"), tables.write_table(step.store, SPLITS)
+    asked = settings(slices=("street", "area", "garden", "built", "note"), must_beat=())
+    made = run(step, asked, model, labelled)
+    report, files = report_of(step, made.report)
+    kept = pq.read_table(pa.BufferReader(files["predictions.parquet"]))
+    for column in ("street", "area", "garden", "built", "note"):
+        parts = [one for one in report.slices if one.column == column]
+        assert sum(one.rows for one in parts) == 40
+    south = [row["street"] == "south" for row in SPLITS["test"]]
+    part = next(one for one in report.slices if one.value == "south")
+    truth, predicted = kept["target"].to_numpy()[south], kept["predicted"].to_numpy()[south]
+    assert part.metrics["r2"] == pytest.approx(sklearn.r2_score(truth, predicted), abs=1e-5)
+    assert [value == "south" for value in kept["slice.street"].to_pylist()] == south
+    assert {one.value for one in report.slices if one.column == "garden"} == {"true", "false"}
+
+
+def test_a_column_that_is_not_there_makes_no_slices(step: Step, tmp_path: Path) -> None:
+    model, labelled = save(step, tmp_path / "model"), tables.write_table(step.store, SPLITS)
+    with pytest.raises(UserError, match=r"no column 'steet' to slice by; did you mean 'street'\?; there are: area, "):
+        run(step, settings(slices=("steet",)), model, labelled)

@@ -21,7 +21,52 @@ FLAGS += ["--disable-background-networking", "--disable-component-update", "--vi
 
 LABELS = ("a label of quite some length", "another one", "and_a_third_without_any_space_in_it")
 TEXT = "column_of_quite_a_long_name=value_without_any_space_in_it, " * 4
+PART = {
+    "value": TEXT,
+    "rows": 40,
+    "few": False,
+    "main": "accuracy",
+    "metrics": {"accuracy": 0.7},
+    "interval": [0.6, 0.8],
+}
+BESIDE = {
+    "champion": f"models/{'c' * 64}",
+    "version": "3",
+    "rows": 200,
+    "metric": "accuracy",
+    "asked": {},
+    "outcome": "better",
+    "p": 0.01,
+    "differences": [
+        {
+            "metric": name,
+            "champion": 0.7,
+            "challenger": 0.8,
+            "difference": 0.1,
+            "low": 0.02,
+            "high": 0.18,
+            "better": True,
+        }
+        for name in ("accuracy", "f1_macro", "log_loss")
+    ],
+    "slices": [
+        {
+            "column": "street",
+            "value": TEXT,
+            "rows": 40,
+            "few": False,
+            "p": 0.2,
+            "champion": 0.7,
+            "challenger": 0.75,
+            "low": -0.1,
+            "high": 0.2,
+        }
+    ],
+}
 REPORTS = {
+    "beside a champion": lambda: made.report().adding(
+        comparison=BESIDE, slices=[{"column": "street", **PART, "interval": [0.6, 0.8]}]
+    ),
     "classes": lambda: made.report(labels=LABELS),
     "numbers": lambda: made.numbers_report(text=TEXT, size=1e5).adding(cross_validation=made.folds()),
     "targets": lambda: made.targets_report(text=TEXT),
