@@ -9,9 +9,11 @@ import pyarrow as pa
 
 from components.evaluate.language import measure_language
 from components.evaluate.numbers import measure_regression
+from components.evaluate.probe import probed
 from components.evaluate.questions import measure_questions
 from components.evaluate.rows import ask_of, check_features, read_test_rows
 from components.evaluate.settings import EvaluateSettings
+from components.evaluate.subject import Subject
 from components.evaluate.targets import measure_answers
 from modelmill.dataset import Dataset, encode, open_dataset
 from modelmill.errors import ModelmillError, UserError
@@ -63,14 +65,20 @@ def run(step: Step, settings: EvaluateSettings, model: str, labelled: str) -> Ev
     facts = fetch_model(step.store, model, folder)
     if settings.task == "table-regression":
         check_features(facts, dataset)
-        report, table = measure_regression(step, settings, dataset, load_predictor(folder), {**facts, "model": model})
+        told = {**facts, "model": model, "folder": folder}
+        report, table = measure_regression(step, settings, dataset, load_predictor(folder), told)
         return _told(step, report, facts, table)
     if settings.task == "question-answering":
-        report, table = measure_questions(step, settings, dataset, load_predictor(folder), {**facts, "model": model})
+        predictor = load_predictor(folder)
+        report, table = measure_questions(step, settings, dataset, predictor, {**facts, "model": model})
+        asked_of = dataset.table("test", ["question", "context"]).to_pylist()
+        report = probed(step, settings, report, Subject(predictor=predictor, folder=folder, inputs=asked_of))
         return _told(step, report, facts, table)
     if settings.task == "sequence-to-sequence":
-        told = {**facts, "model": model}
-        report, table = measure_answers(step, settings, dataset, load_predictor(folder), told)
+        predictor = load_predictor(folder)
+        report, table = measure_answers(step, settings, dataset, predictor, {**facts, "model": model})
+        sources = dataset.table("test", ["text"])["text"].to_pylist()
+        report = probed(step, settings, report, Subject(predictor=predictor, folder=folder, inputs=sources))
         return _told(step, report, facts, table)
     rows = read_test_rows(dataset)
     if dataset.meta["kind"] == "labelled-table":
@@ -94,7 +102,17 @@ def run(step: Step, settings: EvaluateSettings, model: str, labelled: str) -> Ev
     report = measure(asked, rows, probability_NL, beside)
     if dataset.meta["kind"] == "labelled-table":
         report = report.adding(ask=ask_of(dataset, rows.inputs[0]))
-    return _told(step, report, facts, _predictions(rows, probability_NL))
+    subject = Subject(
+        predictor=predictor,
+        folder=folder,
+        inputs=rows.inputs,
+        ids=rows.ids,
+        truth=rows.truth,
+        answers=probability_NL,
+        labels=rows.labels,
+        kinds=dataset.meta.get("features", {}),
+    )
+    return _told(step, probed(step, settings, report, subject), facts, _predictions(rows, probability_NL))
 
 
 def _told(step: Step, report: Report, facts: Mapping[str, Any], predictions: pa.Table) -> EvaluateOutputs:

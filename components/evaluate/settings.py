@@ -9,12 +9,14 @@ from modelmill.evaluation.checks import (
     AnswerMetric,
     Baseline,
     ClassMetric,
+    CostMetric,
     LanguageMetric,
     Metric,
     NumberMetric,
     TargetMetric,
     Threshold,
 )
+from modelmill.evaluation.ladders import CHANGES, Change
 from modelmill.settings import LanguageTask, Section, Task, TextTask
 
 
@@ -31,6 +33,20 @@ class Evaluate(Section):
     """Texts that a language model is to continue in the report (`[MASK]` is to be filled in by a masked one)."""
     compare: tuple[Literal["from_scratch"], ...] = ()
     """`from_scratch`: the same fine-tune from random weights is made and measured too."""
+    robustness: tuple[Change, ...] = ()
+    """Changes to the test rows under which the model is measured too, each at several strengths. Of texts `typos`,
+    `truncation`, `case`; of pictures `noise`, `blur`, `brightness`, `rotation`, `fgsm`; of tables `noise`, `missing`,
+    `fgsm` (the fast gradient sign method: one step that is to mislead this very model)."""
+    explain: int = Field(default=0, ge=0, le=50)
+    """Answers, half of them wrong, of which the report tells which tokens, pixels or columns moved them."""
+    cost: bool = False
+    """Whether time, memory and size are measured, as they always are where a threshold is on one; the machine that
+    evaluates is told with them."""
+
+    @property
+    def measures_cost(self) -> bool:
+        """Whether anything asks for what the model costs."""
+        return self.cost or any(name in get_args(CostMetric) for name in self.thresholds)
 
     @field_validator("thresholds")
     @classmethod
@@ -57,8 +73,9 @@ class EvaluateSettings(Evaluate):
 
     @model_validator(mode="after")
     def _comparison_has_no_checks(self) -> "EvaluateSettings":
-        if self.subject == "from_scratch" and (self.thresholds or self.must_beat or self.compare):
-            raise ValueError("subject from_scratch: thresholds, must_beat and compare must be empty")
+        asked = self.thresholds or self.must_beat or self.compare or self.robustness or self.explain or self.cost
+        if self.subject == "from_scratch" and asked:
+            raise ValueError("subject from_scratch: thresholds, must_beat and compare must be empty, as all else")
         return self
 
 
@@ -74,6 +91,7 @@ def unfit_for(task: Task, evaluate: Evaluate) -> str:
         figures, has = [*get_args(TargetMetric), "loss", "perplexity"], ["frequent", "copy"]
     elif task in get_args(LanguageTask):
         figures += get_args(LanguageMetric)
+    figures += [] if task in get_args(LanguageTask) else get_args(CostMetric)
     for name in evaluate.thresholds:
         if name not in figures:
             return f"evaluate.thresholds.{name}: is no figure of {task}, whose figures are {', '.join(figures)}"
@@ -82,4 +100,19 @@ def unfit_for(task: Task, evaluate: Evaluate) -> str:
         # frequent of written answers.
         if baseline not in has and not ("majority" not in has and evaluate.must_beat == ("majority",)):
             return f"evaluate.must_beat: {baseline} is no baseline of {task}, whose baselines are {', '.join(has)}"
+    return _unfit_probe(task, evaluate)
+
+
+def _unfit_probe(task: Task, evaluate: Evaluate) -> str:
+    changes = CHANGES.get(task, ())
+    for change in evaluate.robustness:
+        if change not in changes:
+            known = f"for which there are {', '.join(changes)}" if changes else "for which there is none; leave it out"
+            return f"evaluate.robustness: {change} is no change to the rows of {task}, {known}"
+    if evaluate.explain and not changes:
+        return (
+            f"evaluate.explain: answers of {task} are not explained, only those of {', '.join(CHANGES)}; leave it out"
+        )
+    if evaluate.cost and task in get_args(LanguageTask):
+        return f"evaluate.cost: is not measured of {task}; leave it out"
     return ""
