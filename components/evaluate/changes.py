@@ -21,7 +21,7 @@ from modelmill.tables.transforms import Vectors
 _MOST_ROWS = 2000
 # Of pixels that are kept at a time.
 _MOST_BYTES = 256 << 20
-_SHOWN_COLUMNS = 6
+_SHOWN_COLUMNS = 12
 
 
 class Changes(Protocol):
@@ -153,7 +153,7 @@ class _Table:
             return {}
         first = self.subject.inputs[0] if ladder is None else self._changed(ladder, strength, slice(0, 1))[0]
         names = list(self.deviations)[:_SHOWN_COLUMNS]
-        values = [f"{first[name]:.4g}" if first.get(name) is not None else "" for name in names]
+        values = [f"{first[name]:.4g}" if first.get(name) is not None else "–" for name in names]
         return {"sample": ", ".join(f"{name}={value}" for name, value in zip(names, values, strict=True))}
 
     def hindrance(self, _ladder: Ladder) -> str:

@@ -20,7 +20,7 @@ from modelmill.step import Step
 _CALLS = {1: 400, 32: 100}
 _FEWEST_CALLS = 5
 # Seconds for each size of batch; of a model that takes longer fewer calls are timed.
-_SECONDS = 15.0
+_SECONDS = 5.0
 _WARM_UP = 3
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 # Of Linux's proc(5): the peak of resident memory begins anew.

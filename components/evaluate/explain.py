@@ -2,8 +2,8 @@
 
 # N rows, T tokens, F numbers of a vector; H rows, W columns of a picture
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 
@@ -21,13 +21,15 @@ from modelmill.pictures.overlay import data_uri, overlay
 from modelmill.step import Step
 from modelmill.text import clean
 
+Kind = Literal["text", "picture", "table"]
+
 # Columns of a row that are told.
 _COLUMNS = 12
 _ODDS = "log-odds of the answer against all others, in nats"
-_BLANK = {
-    TextPredictor: "the same text with every token masked (or padding, where the model knows no mask)",
-    ImagePredictor: "a picture of one colour, the mean of the training pictures",
-    TablePredictor: "a row of which nothing is known: what takes the place of missing values",
+_BLANK: Mapping[type, tuple[Kind, str]] = {
+    TextPredictor: ("text", "the same text with every token masked (or padding, where the model knows no mask)"),
+    ImagePredictor: ("picture", "a picture of one colour, the mean of the training pictures"),
+    TablePredictor: ("table", "a row of which nothing is known: what takes the place of missing values"),
 }
 
 
@@ -40,9 +42,11 @@ def explanations_of(step: Step, count: int, subject: Subject) -> Explanations:
         step.progress("explaining answers", number, len(rows), "answers")
         cases.append(_case(subject, row))
     step.progress("explaining answers", len(rows), len(rows), "answers")
+    kind, blank = _BLANK[type(subject.predictor)]
     return Explanations(
+        kind=kind,
         unit=_ODDS if subject.labels else subject.target,
-        blank=_BLANK[type(subject.predictor)],
+        blank=blank,
         cases=tuple(cases),
     )
 
@@ -154,7 +158,7 @@ def _pieces(tokenizer: Tokenizer, text: str, weights_T: Weights) -> list[tuple[s
             pieces.append((text[begin:end], "", waiting))
             begin, waiting = end, 0.0
     if len(weights_T) < len(ends):
-        pieces.append((" …", "", 0.0))
+        pieces.append(("…", "", 0.0))
     return pieces
 
 

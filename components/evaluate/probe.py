@@ -32,3 +32,11 @@ def probed(step: Step, settings: EvaluateSettings, report: Report, subject: Subj
         return report
     checks = [*report.checks, *(cost_checks(found.cost, settings.thresholds) if found.cost else [])]
     return report.adding(probes=found, checks=[check.model_dump(mode="json") for check in checks])
+
+
+def cost_figures(report: Report) -> dict[str, float]:
+    """Return the figures of cost by the names that thresholds have for them; none where cost was not measured."""
+    cost = report.probes.cost if report.probes else None
+    if cost is None:
+        return {}
+    return {"latency_p99_ms": cost.speeds[0].p99_ms, "size_mb": round(cost.bytes / 1e6, 6)}

@@ -67,7 +67,7 @@ def _finite(ladder: Ladder, word: str, answers: Answers) -> Answers:
     if bad:
         raise ModelmillError(
             f"the model gives no finite answer to {bad:,} of {len(answers):,} test rows changed by {ladder.change} "
-            f"({word} {ladder.unit}): its training diverged; lower finetune.lr, or leave {ladder.change} out of "
+            f"({ladder.unit} {word}): its training diverged; lower finetune.lr, or leave {ladder.change} out of "
             "evaluate.robustness"
         )
     return answers

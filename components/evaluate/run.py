@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from components.evaluate.language import measure_language
 from components.evaluate.numbers import measure_regression
-from components.evaluate.probe import probed
+from components.evaluate.probe import cost_figures, probed
 from components.evaluate.questions import measure_questions
 from components.evaluate.rows import ask_of, check_features, read_test_rows
 from components.evaluate.settings import EvaluateSettings
@@ -118,7 +118,7 @@ def run(step: Step, settings: EvaluateSettings, model: str, labelled: str) -> Ev
 def _told(step: Step, report: Report, facts: Mapping[str, Any], predictions: pa.Table) -> EvaluateOutputs:
     """Keep a report, with what the model says of its making, and the predictions."""
     told = report.adding(lineage=facts.get("lineage", {}), cross_validation=facts.get("cross_validation"))
-    step.figures(told.metrics["test"])
+    step.figures({**told.metrics["test"], **cost_figures(told)})
     return EvaluateOutputs(report=_save(step, told, predictions), summary=_summary(told))
 
 
@@ -212,6 +212,7 @@ def _summary(report: Report) -> dict[str, Any]:
             if name in test
         },
         **{f"{name}_{main}": value for name, value in others.items()},
+        **cost_figures(report),
         "test_rows": report.test_rows,
         "checks_passed": f"{sum(check.passed for check in report.checks)} of {len(report.checks)}",
         "metrics": report.metrics,

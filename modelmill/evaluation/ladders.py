@@ -29,7 +29,7 @@ class Ladder:
     said: str
     """What is done, in a sentence."""
     unit: str
-    """What the levels' words count."""
+    """What the levels' words measure."""
     levels: tuple[Level, ...]
 
 
@@ -64,13 +64,13 @@ def text_ladders(changes: Sequence[str]) -> list[Ladder]:
         "typos": Ladder(
             change="typos",
             said="Letters are replaced by a neighbour on a QWERTY keyboard, swapped with the next one, or dropped",
-            unit="of the letters",
+            unit="share of letters mistyped",
             levels=tuple(Level(strength=rate, word=f"{100 * rate:g} %") for rate in _TYPOS),
         ),
         "truncation": Ladder(
             change="truncation",
             said="The end of each text is cut off",
-            unit="of the words kept",
+            unit="share of words kept",
             levels=tuple(Level(strength=cut, word=f"{100 * (1 - cut):g} %") for cut in _CUT),
         ),
         "case": Ladder(
@@ -94,25 +94,25 @@ def picture_ladders(changes: Sequence[str], side: int) -> list[Ladder]:
         return Ladder(change=change, said=f"{said}; severities 1 to 5 of {source}", unit=unit, levels=levels)
 
     known = {
-        "noise": ladder("noise", "Gaussian noise is added to every value", "deviation, of a range of 1"),
+        "noise": ladder("noise", "Gaussian noise is added to every value", "deviation of the noise, of a range of 1"),
         "blur": ladder(
             "blur",
             f"A Gaussian blur, its deviation scaled from {reference} pixels a side to {side}",
-            "deviation in pixels",
+            "deviation of the blur, in pixels",
             side / reference,
         ),
-        "brightness": ladder("brightness", "The value (of hue, saturation, value) is raised", "of a range of 1"),
+        "brightness": ladder("brightness", "The value (of hue, saturation, value) is raised", "added, of a range of 1"),
         "rotation": Ladder(
             change="rotation",
             said="Pictures are turned about their middle, to the left or to the right; the edge's pixels fill what "
             "comes into view",
-            unit="degrees",
+            unit="angle",
             levels=tuple(Level(strength=degrees, word=f"{degrees:g}°") for degrees in _DEGREES),
         ),
         "fgsm": Ladder(
             change="fgsm",
             said=_FGSM.format("pixel"),
-            unit="of a range of 1",
+            unit="step, of a range of 1",
             levels=tuple(Level(strength=step / 255, word=f"{step}/255") for step in _STEPS),
         ),
     }
@@ -125,19 +125,19 @@ def table_ladders(changes: Sequence[str]) -> list[Ladder]:
         "noise": Ladder(
             change="noise",
             said="Gaussian noise is added to every number",
-            unit="of the column's deviation",
+            unit="deviation of the noise, in the column's",
             levels=tuple(Level(strength=each, word=f"{each:g}") for each in _DEVIATIONS),
         ),
         "missing": Ladder(
             change="missing",
             said="Numbers are taken away at random",
-            unit="of the numbers missing",
+            unit="share of numbers missing",
             levels=tuple(Level(strength=share, word=f"{100 * share:g} %") for share in _MISSING),
         ),
         "fgsm": Ladder(
             change="fgsm",
             said=_FGSM.format("number, as the network sees it once it is scaled,"),
-            unit="of a scaled number",
+            unit="step, in deviations or other scaled units",
             levels=tuple(Level(strength=step, word=f"{step:g}") for step in _VECTOR_STEPS),
         ),
     }

@@ -15,7 +15,8 @@ def levels(changed: Changed, robustness: Robustness) -> Markup:
     """Return the figure at each strength with its interval, beside the band of that of the rows as they are."""
     whole = robustness.unchanged
     found = [whole, *(level.measured for level in changed.levels)]
-    least = min(each.low for each in found)
+    # An interval may reach below the plot, whose end then cuts it off.
+    least = min(each.value for each in found)
     bottom = 0.0 if least >= 0 else max(_LEAST, -math.ceil(-2 * least) / 2)
 
     def up(value: float) -> float:
@@ -53,11 +54,15 @@ def levels(changed: Changed, robustness: Robustness) -> Markup:
         )
     name = "R²" if robustness.metric == "r2" else robustness.metric
     said = "; ".join(f"{word} {each.value:.3f}" for word, each in zip(words, found, strict=True))
-    ticks = tuple(round(bottom + (1 - bottom) * share, 3) for share in (0, 0.25, 0.5, 0.75, 1))
+    up_ticks = (0.0, 0.25, 0.5, 0.75, 1.0) if not bottom else tuple(halves / 2 for halves in range(int(2 * bottom), 3))
     return frame(
         f"{name} under {changed.change}: {said}.",
         Axis(word=changed.unit, ticks=tuple(words), at=tuple((each + 0.5) / len(found) for each in range(len(found)))),
-        Axis(word=name, ticks=tuple(f"{tick:g}".replace("-", "−") for tick in ticks)),
+        Axis(
+            word=name,
+            ticks=tuple(f"{tick:g}".replace("-", "−") for tick in up_ticks),
+            at=tuple((tick - bottom) / (1 - bottom) for tick in up_ticks),
+        ),
         lines,
     )
 
@@ -66,7 +71,8 @@ def tip(weight: float) -> Markup:
     """Return a bar from the middle to the right for what moved towards the answer, to the left for what moved away."""
     size = 50 * abs(weight)
     return Markup(
-        '<svg class="tip" width="100%" height="16" aria-hidden="true"><rect class="track" width="100%" height="10" y="3"'
-        ' rx="3"/><rect class="{kind}" x="{start:.2f}%" width="{size:.2f}%" height="10" y="3"/>'
+        '<svg class="tip" width="100%" height="16" aria-hidden="true">'
+        '<rect class="track" width="100%" height="10" y="3" rx="3"/>'
+        '<rect class="{kind}" x="{start:.2f}%" width="{size:.2f}%" height="10" y="3"/>'
         '<line class="middle" x1="50%" x2="50%" y2="16"/></svg>'
     ).format(kind="towards" if weight >= 0 else "away", start=50 if weight >= 0 else 50 - size, size=size)

@@ -94,6 +94,8 @@ class Case(Section):
 class Explanations(Section):
     """Which parts of inputs moved answers, by integrated gradients (Sundararajan et al. 2017, arXiv:1703.01365)."""
 
+    kind: Literal["text", "picture", "table"]
+    """Of the inputs."""
     unit: str
     blank: str
     """What every input is compared with."""
