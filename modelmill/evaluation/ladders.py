@@ -137,7 +137,7 @@ def table_ladders(changes: Sequence[str]) -> list[Ladder]:
         "fgsm": Ladder(
             change="fgsm",
             said=_FGSM.format("number, as the network sees it once it is scaled,"),
-            unit="step, in deviations or other scaled units",
+            unit="step, in scaled units",
             levels=tuple(Level(strength=step, word=f"{step:g}") for step in _VECTOR_STEPS),
         ),
     }
