@@ -3,6 +3,7 @@
 # N rows, T tokens, F numbers of a vector; H rows, W columns of a picture
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +15,7 @@ from modelmill.evaluation.probes import Case, Explanations, Moved
 from modelmill.models import attribution
 from modelmill.models.attribution import Attribution, Weights
 from modelmill.models.image_predictor import ImagePredictor
+from modelmill.models.segment import segmented
 from modelmill.models.table_predictor import TablePredictor
 from modelmill.models.text_predictor import PAIR, TextPredictor
 from modelmill.models.tokenizer import Tokenizer, pair_lengths
@@ -140,26 +142,34 @@ def _tokens(predictor: TextPredictor, asked: Any, weights_T: Weights) -> list[tu
 
 
 def _pieces(tokenizer: Tokenizer, text: str, weights_T: Weights) -> list[tuple[str, str, float]]:
-    ends: Sequence[int]
-    if tokenizer.segment:
-        # Tokens know their places in words only: they are told as the vocabulary spells them.
-        (ids_T,) = tokenizer.documents([text])
-        words = [str(tokenizer.backend.id_to_token(int(token))).removeprefix("##") for token in ids_T]
-        text, ends = "".join(words), np.cumsum([len(word) for word in words]).tolist()
-    else:
-        ((_, start_T, end_T),) = tokenizer.offsets([text])
-        # White space belongs to the piece before it.
-        ends = [*start_T[1:].tolist(), *end_T[-1:].tolist()]
+    starts, last = _places(tokenizer, text)
     pieces, begin, waiting = [], 0, 0.0
-    for end, weight in zip(ends, weights_T.tolist(), strict=False):
+    # White space belongs to the piece before it.
+    for end, weight in zip([*starts[1:], last], weights_T.tolist(), strict=False):
         waiting += weight
         # Of one sign there may be several tokens, at one place.
         if end > begin:
             pieces.append((text[begin:end], "", waiting))
             begin, waiting = end, 0.0
-    if len(weights_T) < len(ends):
+    if len(weights_T) < len(starts):
         pieces.append(("…", "", 0.0))
     return pieces
+
+
+def _places(tokenizer: Tokenizer, text: str) -> tuple[list[int], int]:
+    """Return where each token starts in a text, and where the last one ends."""
+    if not tokenizer.segment:
+        ((_, start_T, end_T),) = tokenizer.offsets([text])
+        return start_T.tolist(), int(end_T[-1]) if len(end_T) else 0
+    # Tokens know their places in words, of which nothing is lost between.
+    words = segmented([text])[0]
+    begins = [0, *accumulate(map(len, words))]
+    made = tokenizer.backend.encode(words, is_pretokenized=True, add_special_tokens=False)
+    places = [
+        (begins[word] + start, begins[word] + end)
+        for word, (start, end) in zip(made.word_ids, made.offsets, strict=True)
+    ]
+    return [start for start, _ in places], places[-1][1] if places else 0
 
 
 def _weighed(parts: Sequence[tuple[str, str, float]]) -> tuple[Moved, ...]:
