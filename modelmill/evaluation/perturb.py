@@ -153,7 +153,7 @@ def changed_row(
     made = dict(row)
     for name in sorted(deviations):
         drawn = chance.normal() if change == "noise" else chance.random()
-        if not strength or row.get(name) is None:
+        if row.get(name) is None:
             continue
         if change == "noise":
             made[name] = row[name] + strength * deviations[name] * drawn
