@@ -52,7 +52,8 @@ def changes_of(subject: Subject, names: Sequence[str]) -> Changes:
 
 class _Texts:
     def __init__(self, subject: Subject, names: Sequence[str]) -> None:
-        self.subject, self.ladders = subject, text_ladders(names)
+        self.subject = subject
+        self.ladders: Sequence[Ladder] = text_ladders(names)
         self.rows = min(len(subject.inputs), _MOST_ROWS)
 
     def answers(self, ladder: Ladder, strength: float, batch: slice) -> Answers:
@@ -88,7 +89,7 @@ class _Pictures:
     def __init__(self, subject: Subject, predictor: ImagePredictor, names: Sequence[str]) -> None:
         self.subject, self.predictor = subject, predictor
         shape = predictor.model.config.pixels
-        self.ladders = picture_ladders(names, shape.size)
+        self.ladders: Sequence[Ladder] = picture_ladders(names, shape.size)
         self.rows = min(len(subject.inputs), _MOST_ROWS, max(2, _MOST_BYTES // (shape.size**2 * shape.channels)))
 
     @cached_property
@@ -122,7 +123,7 @@ class _Pictures:
 class _Table:
     def __init__(self, subject: Subject, predictor: TablePredictor, names: Sequence[str]) -> None:
         self.subject, self.predictor = subject, predictor
-        self.ladders = table_ladders(names)
+        self.ladders: Sequence[Ladder] = table_ladders(names)
         self.rows = min(len(subject.inputs), _MOST_ROWS)
         read = {name: kind for name, kind in subject.kinds.items() if name in predictor.transforms.kinds}
         self.deviations = perturb.deviations_of(subject.inputs, read)
