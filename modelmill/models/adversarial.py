@@ -39,7 +39,8 @@ def picture_signs(
 def moved_pixels(pixels_NHWC: Pixels, signs: Signs, epsilon: float) -> Pixels:
     """Return pixels one step away, `epsilon` of a range of 1: pictures that may be sent as they are."""
     step = round(255 * epsilon)
-    return np.clip(pixels_NHWC.astype(np.int16) + step * signs.astype(np.int16), 0, 255).astype(np.uint8)
+    moved: Pixels = np.clip(pixels_NHWC.astype(np.int16) + step * signs.astype(np.int16), 0, 255).astype(np.uint8)
+    return moved
 
 
 def vector_signs(predictor: TablePredictor, features_NF: Vectors, truth_N: npt.NDArray[Any]) -> Signs:

@@ -94,7 +94,7 @@ def test_a_pixel_of_the_mean_colour_moved_nothing(tmp_path: Path) -> None:
     plain = np.full((16, 16), round(255 * mean), dtype=np.uint8)
     plain[4, 4] = 255
     weights = attribution.of_picture(predictor, pictures.encoded(plain), 0).weights
-    assert np.unravel_index(np.abs(weights).argmax(), weights.shape) == (4, 4)
+    assert int(np.abs(weights).argmax()) == 4 * 16 + 4
     others = np.delete(weights.ravel(), 4 * 16 + 4)
     assert np.abs(others).max() < 0.05 * abs(weights[4, 4])
 
