@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from components.evaluate.probe import probed
 from components.evaluate.rows import ask_of, asked_rows
 from components.evaluate.settings import EvaluateSettings
+from components.evaluate.subject import Subject
 from modelmill.dataset import Dataset
 from modelmill.errors import ModelmillError, UserError
 from modelmill.evaluation import baselines
@@ -53,6 +55,17 @@ def measure_regression(
     )
     beside = _baselines(step, dataset, predictor, inputs) if settings.subject == "model" else {}
     report = measure_numbers(asked, rows, predicted_N, beside).adding(ask=ask_of(dataset, inputs[0]))
+    subject = Subject(
+        predictor=predictor,
+        folder=facts["folder"],
+        inputs=inputs,
+        ids=rows.ids,
+        truth=rows.truth,
+        answers=predicted_N,
+        kinds=dataset.meta["features"],
+        target=rows.target,
+    )
+    report = probed(step, settings, report, subject)
     table = pa.table({"id": list(rows.ids), "target": pa.array(rows.truth), "predicted": pa.array(predicted_N)})
     return report, table
 

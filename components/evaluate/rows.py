@@ -69,10 +69,11 @@ def _asked(meta: Mapping[str, Any]) -> _Asked:
 
 def _said(names: Sequence[str], table: pa.Table) -> list[str]:
     """Return the rows of a table as `name=value, …`."""
-    return [", ".join(f"{name}={_shown(row[name])}" for name in names) for row in table["features"].to_pylist()]
+    return [", ".join(f"{name}={shown(row[name])}" for name in names) for row in table["features"].to_pylist()]
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """Return a table's value as a person reads it."""
     if value is None:
         return ""
     if isinstance(value, bool):

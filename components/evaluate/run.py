@@ -9,10 +9,12 @@ import pyarrow as pa
 
 from components.evaluate.language import measure_language
 from components.evaluate.numbers import measure_regression
+from components.evaluate.probe import cost_figures, probed
 from components.evaluate.questions import measure_questions
 from components.evaluate.rows import ask_of, check_features, read_test_rows
 from components.evaluate.settings import EvaluateSettings
 from components.evaluate.slices import with_slices
+from components.evaluate.subject import Subject
 from components.evaluate.targets import measure_answers
 from modelmill.dataset import Dataset, encode, open_dataset
 from modelmill.errors import ModelmillError, UserError
@@ -64,14 +66,20 @@ def run(step: Step, settings: EvaluateSettings, model: str, labelled: str) -> Ev
     facts = fetch_model(step.store, model, folder)
     if settings.task == "table-regression":
         check_features(facts, dataset)
-        report, table = measure_regression(step, settings, dataset, load_predictor(folder), {**facts, "model": model})
+        told = {**facts, "model": model, "folder": folder}
+        report, table = measure_regression(step, settings, dataset, load_predictor(folder), told)
         return _told(step, settings, report, facts, table)
     if settings.task == "question-answering":
-        report, table = measure_questions(step, settings, dataset, load_predictor(folder), {**facts, "model": model})
+        predictor = load_predictor(folder)
+        report, table = measure_questions(step, settings, dataset, predictor, {**facts, "model": model})
+        asked_of = dataset.table("test", ["question", "context"]).to_pylist()
+        report = probed(step, settings, report, Subject(predictor=predictor, folder=folder, inputs=asked_of))
         return _told(step, settings, report, facts, table)
     if settings.task == "sequence-to-sequence":
-        told = {**facts, "model": model}
-        report, table = measure_answers(step, settings, dataset, load_predictor(folder), told)
+        predictor = load_predictor(folder)
+        report, table = measure_answers(step, settings, dataset, predictor, {**facts, "model": model})
+        sources = dataset.table("test", ["text"])["text"].to_pylist()
+        report = probed(step, settings, report, Subject(predictor=predictor, folder=folder, inputs=sources))
         return _told(step, settings, report, facts, table)
     rows = read_test_rows(dataset)
     if dataset.meta["kind"] == "labelled-table":
@@ -95,7 +103,17 @@ def run(step: Step, settings: EvaluateSettings, model: str, labelled: str) -> Ev
     report = measure(asked, rows, probability_NL, beside)
     if dataset.meta["kind"] == "labelled-table":
         report = report.adding(ask=ask_of(dataset, rows.inputs[0]))
-    return _told(step, settings, report, facts, _predictions(rows, probability_NL))
+    subject = Subject(
+        predictor=predictor,
+        folder=folder,
+        inputs=rows.inputs,
+        ids=rows.ids,
+        truth=rows.truth,
+        answers=probability_NL,
+        labels=rows.labels,
+        kinds=dataset.meta.get("features", {}),
+    )
+    return _told(step, settings, probed(step, settings, report, subject), facts, _predictions(rows, probability_NL))
 
 
 def _told(
@@ -104,7 +122,7 @@ def _told(
     """Keep a report, with what the model says of its making, and the predictions."""
     told = report.adding(lineage=facts.get("lineage", {}), cross_validation=facts.get("cross_validation"))
     told, predictions = with_slices(step, settings, "test", told, predictions)
-    step.figures(told.metrics["test"])
+    step.figures({**told.metrics["test"], **cost_figures(told)})
     return EvaluateOutputs(report=_save(step, told, predictions), summary=_summary(told))
 
 
@@ -198,6 +216,7 @@ def _summary(report: Report) -> dict[str, Any]:
             if name in test
         },
         **{f"{name}_{main}": value for name, value in others.items()},
+        **cost_figures(report),
         "test_rows": report.test_rows,
         "checks_passed": f"{sum(check.passed for check in report.checks)} of {len(report.checks)}",
         "metrics": report.metrics,

@@ -9,6 +9,7 @@ from modelmill.evaluation.checks import (
     AnswerMetric,
     Baseline,
     ClassMetric,
+    CostMetric,
     LanguageMetric,
     Metric,
     NumberMetric,
@@ -16,6 +17,7 @@ from modelmill.evaluation.checks import (
     Threshold,
 )
 from modelmill.evaluation.comparison import AgainstChampion
+from modelmill.evaluation.ladders import CHANGES, Change
 from modelmill.settings import LanguageTask, Section, Task, TextTask
 
 
@@ -39,6 +41,20 @@ class Evaluate(Section):
     """What every slice of a column with 30 rows or more must be, as in `{street: {accuracy: {min: 0.7}}}`."""
     against_champion: AgainstChampion = AgainstChampion()
     """What the model must show beside the champion, on the same rows, to take its place."""
+    robustness: tuple[Change, ...] = ()
+    """Changes to the test rows under which the model is measured too, each at several strengths. Of texts `typos`,
+    `truncation`, `case`; of pictures `noise`, `blur`, `brightness`, `rotation`, `fgsm`; of tables `noise`, `missing`,
+    `fgsm` (the fast gradient sign method: one step that is to mislead this very model)."""
+    explain: int = Field(default=0, ge=0, le=50)
+    """Answers, half of them wrong, of which the report tells which tokens, pixels or columns moved them."""
+    cost: bool = False
+    """Whether time, memory and size are measured, as they always are where a threshold is on one; the machine that
+    evaluates is told with them."""
+
+    @property
+    def measures_cost(self) -> bool:
+        """Whether anything asks for what the model costs."""
+        return self.cost or any(name in get_args(CostMetric) for name in self.thresholds)
 
     @field_validator("slices")
     @classmethod
@@ -88,8 +104,8 @@ class EvaluateSettings(Evaluate):
     @model_validator(mode="after")
     def _comparison_has_no_checks(self) -> "EvaluateSettings":
         asked = self.thresholds or self.must_beat or self.compare or self.slices
-        if self.subject == "from_scratch" and asked:
-            raise ValueError("subject from_scratch: thresholds, must_beat and compare must be empty, and slices too")
+        if self.subject == "from_scratch" and (asked or self.robustness or self.explain or self.cost):
+            raise ValueError("subject from_scratch: thresholds, must_beat and compare must be empty, as all else")
         return self
 
 
@@ -105,6 +121,7 @@ def unfit_for(task: Task, evaluate: Evaluate) -> str:
         figures, has = [*get_args(TargetMetric), "loss", "perplexity"], ["frequent", "copy"]
     elif task in get_args(LanguageTask):
         figures += get_args(LanguageMetric)
+    figures += [] if task in get_args(LanguageTask) else get_args(CostMetric)
     asked = {f"thresholds.{name}": name for name in evaluate.thresholds}
     for column, thresholds in evaluate.slice_thresholds.items():
         asked |= {f"slice_thresholds.{column}.{name}": name for name in thresholds}
@@ -119,4 +136,19 @@ def unfit_for(task: Task, evaluate: Evaluate) -> str:
         # frequent of written answers.
         if baseline not in has and not ("majority" not in has and evaluate.must_beat == ("majority",)):
             return f"evaluate.must_beat: {baseline} is no baseline of {task}, whose baselines are {', '.join(has)}"
+    return _unfit_probe(task, evaluate)
+
+
+def _unfit_probe(task: Task, evaluate: Evaluate) -> str:
+    changes = CHANGES.get(task, ())
+    for change in evaluate.robustness:
+        if change not in changes:
+            known = f"for which there are {', '.join(changes)}" if changes else "for which there is none; leave it out"
+            return f"evaluate.robustness: {change} is no change to the rows of {task}, {known}"
+    if evaluate.explain and not changes:
+        return (
+            f"evaluate.explain: answers of {task} are not explained, only those of {', '.join(CHANGES)}; leave it out"
+        )
+    if evaluate.cost and task in get_args(LanguageTask):
+        return f"evaluate.cost: is not measured of {task}; leave it out"
     return ""

@@ -1,11 +1,12 @@
 """What a model must reach, as checks with a sentence each: thresholds on its own figures, and baselines to beat."""
 
 from collections.abc import Collection, Mapping
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import model_validator
 
 from modelmill.errors import UserError
+from modelmill.evaluation.probes import Cost
 from modelmill.settings import Section
 
 ClassMetric = Literal["accuracy", "balanced_accuracy", "precision_macro", "recall_macro", "f1_macro", "log_loss"]
@@ -23,7 +24,11 @@ AnswerMetric = Literal["exact_match", "f1"]
 TargetMetric = Literal["bleu", "chrf"]
 """What a threshold on answered texts may be put on beside loss and perplexity; sacrebleu's, from 0 to 100."""
 
-Metric = Literal[ClassMetric, NumberMetric, LanguageMetric, AnswerMetric, TargetMetric]
+CostMetric = Literal["latency_p99_ms", "size_mb"]
+"""What a threshold on any model's cost may be put on: the 99th percentile of the time for one row from raw input to
+answer, in milliseconds; and the model's files, in millions of bytes."""
+
+Metric = Literal[ClassMetric, NumberMetric, LanguageMetric, AnswerMetric, TargetMetric, CostMetric]
 
 Baseline = Literal["majority", "tfidf", "mean", "linear", "sliding_window", "first_sentence", "copy", "frequent"]
 """What a model is measured beside."""
@@ -39,6 +44,7 @@ LOWER_IS_BETTER: frozenset[str] = frozenset(
         "loss",
         "perplexity",
         "bits_per_byte",
+        *get_args(CostMetric),
     }
 )
 
@@ -64,6 +70,8 @@ METRIC_WORDS: Mapping[str, str] = {
     "f1": "F1",
     "chrf": "chrF",
     "bleu": "BLEU",
+    "latency_p99_ms": "99th percentile of the time for one row",
+    "size_mb": "size of the model's files",
 }
 
 BASELINE_WORDS: Mapping[str, str] = {
@@ -132,6 +140,8 @@ def checks(
         UserError: a threshold is on a figure that these rows do not have.
     """
     model, main = metrics["test"], main_metric(metrics["test"])
+    # What a model costs is measured apart from what it says.
+    thresholds = {name: wanted for name, wanted in thresholds.items() if name not in get_args(CostMetric)}
     for name in thresholds:
         if name not in model:
             raise UserError(
@@ -140,6 +150,39 @@ def checks(
     found = [threshold(name, model[name], intervals.get(name), wanted, rows) for name, wanted in thresholds.items()]
     beaten = [name for name in BASELINE_WORDS if name in metrics and (name in ALWAYS_BEATEN or name in must_beat)]
     return found + [_must_beat(main, model[main], metrics[name][main], name, rows) for name in beaten]
+
+
+def cost_checks(cost: Cost, thresholds: Mapping[Metric, Threshold]) -> list[Check]:
+    """Return the checks on what a model costs; a time is decided on the upper end of its 95 % interval."""
+    one = cost.speeds[0]
+    assert one.batch == 1
+    found = []
+    if wanted := thresholds.get("latency_p99_ms"):
+        limit, bound = wanted.max or 0.0, one.p99_interval[1]
+        passed = bound <= limit
+        took = f"99 of 100 rows are answered within {one.p99_ms:.4g} ms each"
+        over = f"its 95 % interval over {one.calls:,} calls ends at {bound:.4g} ms"
+        if passed:
+            sentence = f"{took}, which meets the wanted {limit:g} ms: {over}."
+        elif one.p99_ms <= limit:
+            sentence = f"{took}, which would meet the wanted {limit:g} ms, but {over}; measure on a quiet machine."
+        else:
+            sentence = f"{took} over {one.calls:,} calls, above the wanted {limit:g} ms."
+        found.append(_cost_check("latency_p99_ms", one.p99_ms, bound, limit, passed, sentence))
+    if wanted := thresholds.get("size_mb"):
+        limit, size = wanted.max or 0.0, cost.bytes / 1e6
+        passed = size <= limit
+        verb = "meet the wanted" if passed else "are above the wanted"
+        sentence = f"The model's files of {size:.4g} MB {verb} {limit:g} MB."
+        found.append(_cost_check("size_mb", size, None, limit, passed, sentence))
+    return found
+
+
+def _cost_check(name: str, value: float, bound: float | None, wanted: float, passed: bool, sentence: str) -> Check:
+    return Check(
+        kind="threshold", metric=name, value=round(value, 6), bound=bound, wanted=wanted, passed=passed,
+        sentence=sentence,
+    )  # fmt: skip
 
 
 def main_metric(metrics: Collection[str]) -> str:

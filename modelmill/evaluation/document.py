@@ -14,6 +14,7 @@ from pydantic import Field, JsonValue, ValidationError
 from modelmill.errors import ModelmillError
 from modelmill.evaluation.checks import Check
 from modelmill.evaluation.comparison import Comparison
+from modelmill.evaluation.probes import Probes
 from modelmill.evaluation.sections import (
     Answer,
     AnswerError,
@@ -104,6 +105,8 @@ class Report(Section):
     """Where questions are answered."""
     targets: Targets | None = None
     """Where texts are answered with texts."""
+    probes: Probes | None = None
+    """Where `evaluate.robustness`, `explain` or `cost` ask for them."""
     cross_validation: CrossValidation | None = None
     """Where `finetune.folds` asks for it."""
     ask: str = ""

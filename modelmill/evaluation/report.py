@@ -155,11 +155,12 @@ def _render_targets(document: Report) -> str:
 
 
 def _environment() -> "Environment":
-    from modelmill.evaluation import plots
+    from modelmill.evaluation import plots, probe_plots
 
     made = environment("modelmill", "evaluation")
     made.filters.update(signed=_signed, fact=_fact, measured=_measured, amount=plots.amount)
-    made.globals.update(plots=plots, metric_words=METRIC_WORDS, lower_is_better=LOWER_IS_BETTER, row_words=_ROW_WORDS)
+    made.globals.update(plots=plots, probe_plots=probe_plots)
+    made.globals.update(metric_words=METRIC_WORDS, lower_is_better=LOWER_IS_BETTER, row_words=_ROW_WORDS)
     return made
 
 

@@ -43,7 +43,7 @@ class TextPredictor:
         Raises:
             UserError: of a pair one text is missing.
         """
-        rows = self._rows(texts)
+        rows = self.rows(texts)
         probability_NL = np.empty((len(rows), len(self.labels)))
         by_length = sorted(range(len(rows)), key=lambda row: len(rows[row][0]))
         for start in range(0, len(rows), batch_rows):
@@ -51,7 +51,7 @@ class TextPredictor:
             probability_NL[chosen] = self._batch([rows[row] for row in chosen])
         return probability_NL
 
-    def _rows(self, texts: Sequence[Any]) -> list[tuple[Ids, int]]:
+    def rows(self, texts: Sequence[Any]) -> list[tuple[Ids, int]]:
         """Return the tokens of each text, or of each pair, and where a pair's second text begins."""
         if not self.pairs:
             rows = self.tokenizer.rows([clean(one) for one in texts], self.max_tokens)
@@ -65,6 +65,13 @@ class TextPredictor:
         return [framed_pair(first, second, special, most) for first, second in zip(firsts, seconds, strict=True)]
 
     def _batch(self, rows: Sequence[tuple[Ids, int]]) -> Probabilities:
+        with torch.inference_mode():
+            logits_BL = text.family(self.model).classify(self.model, *self.tensors(rows))
+            probability_BL: Probabilities = logits_BL.double().softmax(dim=1).cpu().numpy()
+        return probability_BL
+
+    def tensors(self, rows: Sequence[tuple[Ids, int]]) -> list[torch.Tensor]:
+        """Return what the model reads of rows: ids [B, T], where there are any and, of pairs, in which text, alike."""
         length_B = np.array([len(row) for row, _ in rows])
         ids_BT = np.full((len(rows), length_B.max()), self.tokenizer.special["pad"], dtype=np.int64)
         for ids_T, (row, _) in zip(ids_BT, rows, strict=True):
@@ -72,13 +79,7 @@ class TextPredictor:
         tensors = [ids_BT, np.arange(length_B.max()) < length_B[:, None]]
         if self.pairs:
             tensors.append(segments(np.array([second for _, second in rows]), length_B))
-        device = self.model.device
-        with torch.inference_mode():
-            logits_BL = text.family(self.model).classify(
-                self.model, *(torch.from_numpy(tensor).to(device) for tensor in tensors)
-            )
-            probability_BL: Probabilities = logits_BL.double().softmax(dim=1).cpu().numpy()
-        return probability_BL
+        return [torch.from_numpy(tensor).to(self.model.device) for tensor in tensors]
 
 
 def load(folder: Path, facts: Mapping[str, Any]) -> TextPredictor:

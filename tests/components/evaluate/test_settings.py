@@ -58,12 +58,23 @@ def test_left_out_nothing_is_asked_but_to_beat_the_majority_class() -> None:
         ({"against_champion": {"confidence": 1.0}}, "less than 1"),
         ({"against_champion": {"wants": "equal"}}, "Input should be 'better' or 'not_worse'"),
         ({"subject": "from_scratch"}, "thresholds, must_beat and compare must be empty"),
+        ({"subject": "from_scratch", "must_beat": [], "robustness": ["typos"]}, "compare must be empty, as all else"),
+        ({"robustness": ["typoes"]}, "Input should be 'typos', 'truncation'"),
+        ({"explain": 51}, "less than or equal to 50"),
+        ({"cost": "yes"}, "Input should be a valid boolean"),
+        ({"thresholds": {"size_mb": {"min": 3}}}, "size_mb: better when lower: write {max: …}"),
     ],
 )
 def test_a_wrong_setting_is_refused(value: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError) as caught:
         read(value)
     assert said in str(caught.value)
+
+
+def test_cost_is_measured_where_a_threshold_needs_it() -> None:
+    assert read({"thresholds": {"size_mb": {"max": 9}}}).measures_cost
+    assert read({"cost": True}).measures_cost
+    assert not read({"thresholds": {"accuracy": {"min": 0.5}}}).measures_cost
 
 
 def test_the_comparison_is_asked_nothing() -> None:
@@ -106,6 +117,16 @@ def test_slices_and_the_champion_are_read() -> None:
         ("text-classification", {"must_beat": ["tfidf"]}, ""),
         ("pair-classification", {"must_beat": ["tfidf"], "thresholds": {"accuracy": {"min": 0.5}}}, ""),
         ("pair-classification", {"must_beat": ["linear"]}, "linear is no baseline of pair-classification"),
+        ("pair-classification", {"robustness": ["typos", "case"], "explain": 3, "cost": True}, ""),
+        ("text-classification", {"robustness": ["blur"]}, "blur is no change to the rows of text-classification, for"),
+        ("image-classification", {"robustness": ["blur", "fgsm"], "thresholds": {"latency_p99_ms": {"max": 9}}}, ""),
+        ("image-classification", {"robustness": ["missing"]}, "there are noise, blur, brightness, rotation, fgsm"),
+        ("table-regression", {"robustness": ["noise", "missing", "fgsm"], "explain": 2}, ""),
+        ("question-answering", {"robustness": ["typos"], "must_beat": []}, "for which there is none; leave it out"),
+        ("sequence-to-sequence", {"explain": 1, "must_beat": []}, "answers of sequence-to-sequence are not explained"),
+        ("sequence-to-sequence", {"cost": True, "thresholds": {"size_mb": {"max": 9}}}, ""),
+        ("causal-lm", {"cost": True, "must_beat": []}, "evaluate.cost: is not measured of causal-lm"),
+        ("causal-lm", {"thresholds": {"size_mb": {"max": 9}}}, "size_mb: is no figure of causal-lm"),
     ],
 )
 def test_what_a_task_has_not_is_told(task: Task, value: dict[str, Any], said: str) -> None:

@@ -103,3 +103,13 @@ def test_too_few_rows_are_refused(made: tuple[Store, Path, str, str]) -> None:
     labelled = samples.write_targets(store, {**SPLITS, "test": SPLITS["test"][:1]})
     with pytest.raises(UserError, match="1 rows in the test split, at least 2"):
         run(samples.step_of(store, folder), EvaluateSettings(task="sequence-to-sequence"), model, labelled)
+
+
+def test_what_an_answer_costs_is_told_and_held_against_thresholds(made: tuple[Store, Path, str, str]) -> None:
+    report, files, summary = measured(made, thresholds={"latency_p99_ms": Threshold(max=60_000.0)})
+    assert report.probes is not None
+    assert report.probes.cost is not None
+    assert report.probes.robustness is None
+    assert [check.metric for check in report.checks if check.kind == "threshold"] == ["latency_p99_ms"]
+    assert summary["latency_p99_ms"] == report.probes.cost.speeds[0].p99_ms
+    assert "What an answer costs" in files["report.html"].decode()

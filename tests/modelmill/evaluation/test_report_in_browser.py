@@ -10,6 +10,7 @@ import pytest
 
 from modelmill.evaluation.report import render
 from tests.modelmill.evaluation import made
+from tests.modelmill.evaluation.made_probes import probes
 
 FRAME = """<!doctype html><iframe id="page" style="border:0;width:{width}px;height:900px" srcdoc="{page}"></iframe>
 <script>document.getElementById("page").onload = event => {{
@@ -70,6 +71,9 @@ REPORTS = {
     "classes": lambda: made.report(labels=LABELS),
     "numbers": lambda: made.numbers_report(text=TEXT, size=1e5).adding(cross_validation=made.folds()),
     "targets": lambda: made.targets_report(text=TEXT),
+    "probed texts": lambda: made.report().adding(probes=probes("text", TEXT)),
+    "probed pictures": lambda: made.report().adding(probes=probes("picture")),
+    "probed tables": lambda: made.numbers_report().adding(probes=probes("table", TEXT)),
 }
 
 
