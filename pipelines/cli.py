@@ -10,6 +10,7 @@ import typer
 
 from modelmill.errors import ModelmillError, UserError
 from modelmill.home import be_private, share_cores
+from pipelines.serve import serve
 
 if TYPE_CHECKING:
     from pipelines.recipe import Recipe
@@ -22,6 +23,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+models = typer.Typer(help="Registered models: serve, export, quantize.", no_args_is_help=True)
+app.add_typer(models, name="models")
+models.command()(serve)
 
 RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe's YAML file.", show_default=False)]
 Overrides = Annotated[

@@ -20,6 +20,7 @@ from tests import pictures, samples, tables
 
 def text_model(folder: Path) -> Path:
     """Return a classifier of texts whose answers differ."""
+    folder.mkdir(parents=True, exist_ok=True)
     tokenizer = train_tokenizer(TokenizerSettings(vocabulary=300), [text for text, _ in samples.reviews(70)])
     save_tokenizer(tokenizer, folder)
     torch.manual_seed(0)
