@@ -10,6 +10,7 @@ import typer
 
 from modelmill.errors import ModelmillError, UserError
 from modelmill.home import be_private, share_cores
+from pipelines.export import export, quantize
 from pipelines.serve import serve
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ app = typer.Typer(
 models = typer.Typer(help="Registered models: serve, export, quantize.", no_args_is_help=True)
 app.add_typer(models, name="models")
 models.command()(serve)
+models.command()(export)
+models.command()(quantize)
 
 RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe's YAML file.", show_default=False)]
 Overrides = Annotated[

@@ -64,21 +64,28 @@ class TextPredictor:
         special, most = self.tokenizer.special, self.max_tokens
         return [framed_pair(first, second, special, most) for first, second in zip(firsts, seconds, strict=True)]
 
+    def arrays(self, texts: Sequence[Any]) -> list[npt.NDArray[Any]]:
+        """Return what the network reads of texts, or of pairs: ids, which are tokens, and of pairs which is which."""
+        return self._arrays(self._rows(texts))
+
     def _batch(self, rows: Sequence[tuple[Ids, int]]) -> Probabilities:
+        device = self.model.device
+        with torch.inference_mode():
+            logits_BL = text.family(self.model).classify(
+                self.model, *(torch.from_numpy(array).to(device) for array in self._arrays(rows))
+            )
+            probability_BL: Probabilities = logits_BL.double().softmax(dim=1).cpu().numpy()
+        return probability_BL
+
+    def _arrays(self, rows: Sequence[tuple[Ids, int]]) -> list[npt.NDArray[Any]]:
         length_B = np.array([len(row) for row, _ in rows])
         ids_BT = np.full((len(rows), length_B.max()), self.tokenizer.special["pad"], dtype=np.int64)
         for ids_T, (row, _) in zip(ids_BT, rows, strict=True):
             ids_T[: len(row)] = row
-        tensors = [ids_BT, np.arange(length_B.max()) < length_B[:, None]]
+        arrays = [ids_BT, np.arange(length_B.max()) < length_B[:, None]]
         if self.pairs:
-            tensors.append(segments(np.array([second for _, second in rows]), length_B))
-        device = self.model.device
-        with torch.inference_mode():
-            logits_BL = text.family(self.model).classify(
-                self.model, *(torch.from_numpy(tensor).to(device) for tensor in tensors)
-            )
-            probability_BL: Probabilities = logits_BL.double().softmax(dim=1).cpu().numpy()
-        return probability_BL
+            arrays.append(segments(np.array([second for _, second in rows]), length_B))
+        return arrays
 
 
 def load(folder: Path, facts: Mapping[str, Any]) -> TextPredictor:
