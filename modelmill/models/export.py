@@ -10,7 +10,8 @@ import json
 import shutil
 import uuid
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +25,7 @@ from torch import Tensor, nn
 from modelmill.errors import ModelmillError, UserError
 from modelmill.models import text
 from modelmill.models.image_predictor import ImagePredictor
+from modelmill.models.quantized import KEY
 from modelmill.models.table_predictor import TablePredictor
 from modelmill.models.text_predictor import TextPredictor
 
@@ -151,6 +153,8 @@ def export(
     if output.exists():
         raise UserError(f"{output}: is there already; name a folder that is not")
     facts = json.loads((folder / "modelmill.json").read_text())
+    if KEY in facts:
+        raise UserError(f"{folder}: quantised, which no graph can say; export the model that it was made from")
     graph = graph_of(predictor, facts["task"])
     predictor.model.to("cpu").eval()
     wanted = np.asarray(predictor.predict(rows))
@@ -255,9 +259,9 @@ def _bytes(module: nn.Module) -> int:
     return sum(weight.numel() * weight.element_size() for weight in module.parameters())
 
 
-class _quiet(warnings.catch_warnings[None]):  # noqa: N801 - it is used like a function
-    """Keeps the exporters' dealings with themselves (deprecations, shapes that they fix) from a person."""
-
-    def __enter__(self) -> None:
-        super().__enter__()
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporters' dealings with themselves (deprecations, shapes that they fix) from a person."""
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        yield

@@ -38,14 +38,13 @@ class Int8Linear(nn.Module):
     """
 
     weight_OI: Tensor
-    scale_O: Tensor
-    bias: Tensor | None
 
     def __init__(self, weight_OI: Tensor, scale_O: Tensor, bias: Tensor | None) -> None:
         super().__init__()
         self.register_buffer("weight_OI", weight_OI)
-        self.register_buffer("scale_O", scale_O)
-        self.register_buffer("bias", bias)
+        # Parameters, by which others ask a model for its device.
+        self.scale_O = nn.Parameter(scale_O, requires_grad=False)
+        self.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
         self.out_features, self.in_features = weight_OI.shape
 
     def forward(self, x: Tensor) -> Tensor:

@@ -39,7 +39,7 @@ class Columns:
 
     @classmethod
     def of(
-        cls, there: pa.Schema, answers: Mapping[str, pa.DataType], keep: Sequence[str] | None, **more: bool
+        cls, there: pa.Schema, answers: Mapping[str, pa.DataType], keep: Sequence[str] | None, *, several: bool
     ) -> "Columns":
         """Return the columns that are kept: those that are asked for, or all that hold no bytes.
 
@@ -61,7 +61,7 @@ class Columns:
                 f"column {taken[0]!r} of the input has the name of one that scoring adds; say with --keep which of "
                 f"its {len(there)} columns stand beside the answers"
             )
-        return cls(kept=pa.schema(fields), other=more["several"] and not keep, answers=answers)
+        return cls(kept=pa.schema(fields), other=several and not keep, answers=answers)
 
     def table(self, rows: Sequence[Row], answers: Sequence[Mapping[str, Any]]) -> pa.Table:
         """Return rows with their answers."""

@@ -97,3 +97,7 @@ def test_what_cannot_be_exported_is_refused_with_the_reason(tmp_path: Path) -> N
     ):
         with pytest.raises(UserError, match=message):
             export(predictor, folder, *arguments, _rows("table"))
+    facts = json.loads((made / "modelmill.json").read_text())
+    (made / "modelmill.json").write_text(json.dumps({**facts, "quantization": {"scheme": "int8-dynamic"}}))
+    with pytest.raises(UserError, match="export the model that it was made from"):
+        export(predictor, made, tmp_path / "out", "torchscript", None, _rows("table"))
