@@ -236,9 +236,11 @@ def _torchscript(
 ) -> tuple[Callable[[Arrays], Any], dict[str, Any]]:
     path = folder / "model.pt"
     with _quiet(), torch.no_grad():
-        traced = torch.jit.trace(graph.module.eval(), tuple(_example(arrays)), check_trace=False)
+        traced = torch.jit.trace(  # type: ignore[no-untyped-call]
+            graph.module.eval(), tuple(_example(arrays)), check_trace=False
+        )
         traced.save(str(path))
-        loaded = torch.jit.load(str(path))
+        loaded = torch.jit.load(str(path))  # type: ignore[no-untyped-call]
 
     def run(given: Arrays) -> Any:
         with torch.inference_mode():

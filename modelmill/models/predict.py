@@ -72,7 +72,8 @@ def load_predictor(folder: Path) -> Predictor:
     torch.set_num_threads(usable_cores())
     try:
         if quantized.KEY in facts:
-            return quantized.load(folder, facts, load)
+            found: Predictor = quantized.load(folder, facts, load)
+            return found
         return load(folder, facts)
     except (KeyError, TypeError) as error:
         raise UserError(f"{path}: does not describe a model for {facts['task']} ({error!r})") from error

@@ -58,7 +58,7 @@ def json_rows(file: SourceFile, stream: io.BufferedIOBase) -> Iterator[Row]:
         if row.reason:
             yield row
             continue
-        made = {"file": row.file, "number": row.number, "size": row.size}
+        made: dict[str, Any] = {"file": row.file, "number": row.number, "size": row.size}
         try:
             values = json.loads(text)
         except (ValueError, RecursionError) as error:

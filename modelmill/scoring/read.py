@@ -171,7 +171,8 @@ def _batch_rows(file: pq.ParquetFile) -> int:
     """Return how many rows make a batch: fewer where they are long."""
     groups = range(file.metadata.num_row_groups)
     size = sum(file.metadata.row_group(group).total_byte_size for group in groups)
-    return max(1, min(_BATCH, MOST_BYTES * file.metadata.num_rows // max(size, 1)))
+    fitting: int = MOST_BYTES * file.metadata.num_rows // max(size, 1)
+    return max(1, min(_BATCH, fitting))
 
 
 def _size(values: Mapping[str, Any]) -> int:

@@ -30,7 +30,8 @@ def _rows(name: str) -> list[Any]:
 def _answers(folder: Path, told: dict[str, Any], arrays: list[Any]) -> Any:
     if told["format"] == "torchscript":
         with torch.inference_mode():
-            return torch.jit.load(str(folder / told["file"]))(*map(torch.from_numpy, arrays)).numpy()
+            graph = torch.jit.load(str(folder / told["file"]))  # type: ignore[no-untyped-call]
+            return graph(*map(torch.from_numpy, arrays)).numpy()
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(folder / told["file"]), providers=["CPUExecutionProvider"])
@@ -90,13 +91,13 @@ def test_what_cannot_be_exported_is_refused_with_the_reason(tmp_path: Path) -> N
     made.mkdir()
     folder = answering.table_model(made)
     predictor = load_predictor(folder)
-    for arguments, message in (
-        ((tmp_path / "out", "tflite", None), "there are onnx and torchscript"),
-        ((tmp_path / "out", "torchscript", 18), "--opset is for --format onnx"),
-        ((made, "torchscript", None), "is there already"),
+    for output, form, opset, message in (
+        (tmp_path / "out", "tflite", None, "there are onnx and torchscript"),
+        (tmp_path / "out", "torchscript", 18, "--opset is for --format onnx"),
+        (made, "torchscript", None, "is there already"),
     ):
         with pytest.raises(UserError, match=message):
-            export(predictor, folder, *arguments, _rows("table"))
+            export(predictor, folder, output, form, opset, _rows("table"))
     facts = json.loads((made / "modelmill.json").read_text())
     (made / "modelmill.json").write_text(json.dumps({**facts, "quantization": {"scheme": "int8-dynamic"}}))
     with pytest.raises(UserError, match="export the model that it was made from"):

@@ -120,7 +120,7 @@ def test_rows_that_cannot_be_answered_are_refused_by_reason_and_kept(text_model:
 
 def test_what_fits_no_column_is_kept_beside_them(text_model: Path, tmp_path: Path) -> None:
     rows = [{"id": place, "text": "fine"} for place in range(1000)]
-    rows += [{"id": "late", "text": "dull", "more": [1, None]}]  # type: ignore[list-item]
+    rows += [{"id": "late", "text": "dull", "more": [1, None]}]
     (tmp_path / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     _score(text_model, tmp_path / "rows.jsonl", tmp_path / "out")
     last = _rows(tmp_path / "out")[-1]
