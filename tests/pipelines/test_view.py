@@ -10,7 +10,7 @@ from rich.console import Console
 from pipelines.recipe import load
 from pipelines.run import Run, StepState
 from pipelines.steps import step_names
-from pipelines.view import View, _panel, short, duration, figures, final_table
+from pipelines.view import View, _panel, duration, figures, final_table, short
 
 RECIPE = Path(__file__).resolve().parents[2] / "pipelines" / "recipes" / "reviews.yaml"
 
