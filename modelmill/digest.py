@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 
@@ -22,3 +23,9 @@ def sha256_hex(data: bytes | str) -> str:
 def digest(value: Any) -> str:
     """Return the SHA-256 of a value's canonical JSON, as 64 hexadecimal digits."""
     return sha256_hex(canonical_json(value))
+
+
+def sha256_of_file(path: Path) -> str:
+    """Return the SHA-256 of a file, as 64 hexadecimal digits, without holding it in memory."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

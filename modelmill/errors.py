@@ -15,6 +15,14 @@ class UserError(ModelmillError):
     exit_code = 2
 
 
+class InputRefused(UserError):  # noqa: N818 - it is what becomes of a row, not of a run
+    """A row that a model is asked about is not what it reads; `reason` is one word, to be counted."""
+
+    def __init__(self, message: str, *, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
 class Interrupted(ModelmillError):  # noqa: N818 - it is a wish that was followed
     """The step was asked to stop (SIGTERM or Ctrl-C) and has saved what it could."""
 

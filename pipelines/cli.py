@@ -151,9 +151,24 @@ def predict(
         list[str] | None,
         typer.Argument(help="Texts, paths of pictures, or JSON objects; without any, standard input, a line each."),
     ] = None,
+    source: Annotated[
+        str | None, typer.Option("--input", help="Score whole files: a path, a folder, a pattern, or s3://…")
+    ] = None,
+    output: Annotated[str | None, typer.Option(help="Where the answers go: a folder, or s3://bucket/prefix.")] = None,
+    form: Annotated[str | None, typer.Option("--format", help="parquet, csv, tsv, jsonl, text or images.")] = None,
+    column: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=COLUMN", help="The input's column for one of the model's.")
+    ] = None,
+    keep: Annotated[list[str] | None, typer.Option(metavar="COLUMN", help="Of the input, beside the answers.")] = None,
+    shard_rows: Annotated[int | None, typer.Option(help="Rows of a part at most.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Answer raw texts, pictures or a table's rows with a registered model."""
+    """Answer raw texts, pictures or a table's rows with a registered model: a few, or whole files."""
+    if source is not None or output is not None:
+        from pipelines.predict import score_files
+
+        score_files(model, rows, (source, output, form, column, keep, shard_rows), as_json)
+        return
     from pipelines.predict import predict_rows
 
     predictions = predict_rows(model, rows or [line.rstrip("\n") for line in sys.stdin])

@@ -5,13 +5,17 @@ from typing import Annotated, Any
 
 import typer
 
+from pipelines.export import export, quantize
 from pipelines.saying import Json, say
+from pipelines.serve import serve
 
 models_app = typer.Typer(
-    help="Registered models: their versions, who is champion, and how that came about.",
+    help="Registered models: their versions, who is champion and how that came about; served, and in other forms.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
+for command in (serve, export, quantize):
+    models_app.command()(command)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The registered model.", show_default=False)]
 Version = Annotated[str, typer.Argument(metavar="VERSION", help="A number or an alias.", show_default=False)]

@@ -58,10 +58,11 @@ _FIGURES: Mapping[str, tuple[str, ...]] = {
     "register": ("{verdict}", "version {version}", "{aliases}"),
 }
 # Rates of the first moments mean nothing.
-_RATE_SECONDS = 1.0
-_BAR_WIDTH = 28
+RATE_SECONDS = 1.0
+BAR_WIDTH = 28
+"""In characters."""
 # Drawing takes a hundredth of a second of a core that training could use.
-_DRAW_SECONDS = 0.3
+DRAW_SECONDS = 0.3
 _UNITS = ("k", "M", "G")
 
 
@@ -90,7 +91,7 @@ class View:
     def __call__(self, run: Run) -> None:
         """Draw the run as it is now."""
         if self.console.is_terminal:
-            if time.monotonic() - self._drawn >= _DRAW_SECONDS:
+            if time.monotonic() - self._drawn >= DRAW_SECONDS:
                 self._drawn = time.monotonic()
                 self._live.update(_panel(run, self.console.width), refresh=True)
             return
@@ -193,18 +194,18 @@ def _doing(step: StepState, width: int) -> RenderableType:
     bar = Table.grid(padding=(0, 1, 0, 0))
     bar.add_column(no_wrap=True)
     bar.add_column(no_wrap=True, overflow="ellipsis")
-    bar.add_row(ProgressBar(total=total, completed=min(done, total), width=_BAR_WIDTH), text)
+    bar.add_row(ProgressBar(total=total, completed=min(done, total), width=BAR_WIDTH), text)
     return bar
 
 
 def _amount(step: StepState) -> str:
     """How much is done, how fast, and how long the rest takes; with the latest loss where there is one."""
     done, total, unit = step.progress["done"], step.progress["total"], step.progress["unit"]
-    parts = [f"{_short(done)}/{_short(total)} {unit}" if total else f"{_short(done)} {unit}"]
+    parts = [f"{short(done)}/{short(total)} {unit}" if total else f"{short(done)} {unit}"]
     seconds = step.progress["time"] - step.progress_started
-    if seconds > _RATE_SECONDS and done:
+    if seconds > RATE_SECONDS and done:
         rate = done / seconds
-        parts.append(f"{_short(rate)} {unit}/s" if rate >= 1 else f"{1 / rate:.1f} s/{unit.removesuffix('s')}")
+        parts.append(f"{short(rate)} {unit}/s" if rate >= 1 else f"{1 / rate:.1f} s/{unit.removesuffix('s')}")
         if total and done < total:
             parts.append(f"{duration((total - done) / rate)} left")
     if "loss" in step.figures:
@@ -212,7 +213,8 @@ def _amount(step: StepState) -> str:
     return "  ".join(parts)
 
 
-def _short(number: float) -> str:
+def short(number: float) -> str:
+    """Return a number as a person reads it at a glance: `7.5`, `1,234`, `12.3k`, `4M`."""
     if abs(number) < 10:
         return f"{number:.1f}".removesuffix(".0")
     if abs(number) < 10_000:

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from modelmill.digest import canonical_json, digest, sha256_hex
+from modelmill.digest import canonical_json, digest, sha256_of_file
 from modelmill.errors import ModelmillError, UserError
 from modelmill.models.folder import MODEL_FILE, fetch_model
 from modelmill.sources import check_there, fingerprint, list_files, listed, locate, open_raw, shown
@@ -148,9 +148,8 @@ def address_of(folder: Path) -> str:
     files: dict[str, Any] = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path != folder / MODEL_FILE:
-            data = path.read_bytes()
             name = path.relative_to(folder).as_posix()
-            files[name] = {"sha256": sha256_hex(data), "bytes": len(data)}
+            files[name] = {"sha256": sha256_of_file(path), "bytes": path.stat().st_size}
     return f"models/{digest({'files': files, 'meta': meta})}"
 
 

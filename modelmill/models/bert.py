@@ -35,7 +35,8 @@ def masked_logits(model: Any, ids_BT: Tensor, wanted_BK: Tensor, real_BK: Tensor
 
 def class_logits(model: Any, ids_BT: Tensor, attention_BT: Tensor, types_BT: Tensor | None = None) -> Tensor:
     """Return a classifier's logits [B, C], which it reads from the first token; without types all are 0."""
-    first_B1 = torch.zeros((len(ids_BT), 1), dtype=torch.int64, device=ids_BT.device)
+    # A traced graph keeps a shape open, and takes a length for the only one there is.
+    first_B1 = torch.zeros((ids_BT.shape[0], 1), dtype=torch.int64, device=ids_BT.device)
     hidden_B1D = encode_at(model.bert, ids_BT, attention_BT, first_B1, types_BT)
     logits_BC: Tensor = model.classifier(model.dropout(model.bert.pooler(hidden_B1D)))
     return logits_BC

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from modelmill.errors import UserError
+from modelmill.errors import InputRefused, UserError
 from modelmill.models import image
 from modelmill.pictures.pixels import Pixels, pixels_of
 
@@ -32,8 +32,9 @@ class ImagePredictor:
         found = pixels_of(pictures, self.model.config.pixels)
         if isinstance(found, tuple):
             row, fault = found
-            raise UserError(
-                f"picture {row + 1} of {len(pictures)}: {fault.reason}: {fault.detail}; send a PNG or a JPEG"
+            raise InputRefused(
+                f"picture {row + 1} of {len(pictures)}: {fault.reason}: {fault.detail}; send a PNG or a JPEG",
+                reason=fault.reason,
             )
         return found
 

@@ -121,13 +121,17 @@ def _image(_facts: Mapping[str, Any]) -> Interface:
         columns={"image": "binary"},
         optional=False,
         classes=True,
-        inputs=lambda frame: [_bytes(value) for value in frame["image"]],
+        inputs=lambda frame: [picture_bytes(value) for value in frame["image"]],
         given=lambda image: {"image": image},
     )
 
 
-def _bytes(value: Any) -> bytes:
-    """Return a picture's bytes, which come as base64 where JSON carried them."""
+def picture_bytes(value: Any) -> bytes:
+    """Return a picture's bytes, which come as base64 where JSON carried them.
+
+    Raises:
+        UserError: it is neither bytes nor base64.
+    """
     if isinstance(value, bytes):
         return value
     try:

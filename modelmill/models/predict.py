@@ -15,6 +15,7 @@ from modelmill.errors import UserError
 from modelmill.models import (
     image_predictor,
     language_predictor,
+    quantized,
     question_predictor,
     table_predictor,
     target_predictor,
@@ -70,6 +71,9 @@ def load_predictor(folder: Path) -> Predictor:
         raise UserError(f"{path}: does not describe a model that answers ({error!r}); name a fine-tuned one") from error
     torch.set_num_threads(usable_cores())
     try:
+        if quantized.KEY in facts:
+            found: Predictor = quantized.load(folder, facts, load)
+            return found
         return load(folder, facts)
     except (KeyError, TypeError) as error:
         raise UserError(f"{path}: does not describe a model for {facts['task']} ({error!r})") from error

@@ -20,7 +20,7 @@ def masked_logits(model: Any, ids_BT: Tensor, wanted_BK: Tensor, real_BK: Tensor
 
 def class_logits(model: Any, ids_BT: Tensor, attention_BT: Tensor) -> Tensor:
     """Return a classifier's logits [B, C], which it reads from the first token."""
-    first_B1 = torch.zeros((len(ids_BT), 1), dtype=torch.int64, device=ids_BT.device)
+    first_B1 = torch.zeros((ids_BT.shape[0], 1), dtype=torch.int64, device=ids_BT.device)
     logits_BC: Tensor = model.classifier(bert.encode_at(model.roberta, ids_BT, attention_BT, first_B1))
     return logits_BC
 

@@ -4,7 +4,6 @@ MLflow runs this file when it loads the model ("models from code"); it sits besi
 nothing is unpickled.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +20,9 @@ class Served(PythonModel):  # type: ignore[misc]
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the weights from the folder that MLflow has fetched."""
-        from modelmill.models.folder import MODEL_FILE
-        from modelmill.models.interface import interface
-        from modelmill.models.predict import load_predictor
+        from modelmill.models.server import Answering
 
-        folder = Path(context.artifacts[FOLDER])
-        self.predictor = load_predictor(folder)
-        self.interface = interface(json.loads((folder / MODEL_FILE).read_text()))
+        self.answering = Answering(Path(context.artifacts[FOLDER]))
 
     def predict(
         self,
@@ -36,10 +31,7 @@ class Served(PythonModel):  # type: ignore[misc]
         params: dict[str, Any] | None = None,  # noqa: ARG002
     ) -> pd.DataFrame:
         """Return the answers as a table, a row for each row that was given."""
-        from modelmill.models.interface import answers
-
-        predicted = self.predictor.predict(self.interface.inputs(model_input))
-        return pd.DataFrame(answers(self.predictor.labels, predicted, self.interface.text))
+        return self.answering.predict(model_input)
 
 
 mlflow.models.set_model(Served())

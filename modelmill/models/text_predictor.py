@@ -64,6 +64,10 @@ class TextPredictor:
         special, most = self.tokenizer.special, self.max_tokens
         return [framed_pair(first, second, special, most) for first, second in zip(firsts, seconds, strict=True)]
 
+    def arrays(self, texts: Sequence[Any]) -> list[npt.NDArray[Any]]:
+        """Return what the network reads of texts, or of pairs: ids, which are tokens, and of pairs which is which."""
+        return self._arrays(self._rows(texts))
+
     def _batch(self, rows: Sequence[tuple[Ids, int]]) -> Probabilities:
         with torch.inference_mode():
             logits_BL = text.family(self.model).classify(self.model, *self.tensors(rows))
@@ -72,14 +76,17 @@ class TextPredictor:
 
     def tensors(self, rows: Sequence[tuple[Ids, int]]) -> list[torch.Tensor]:
         """Return what the model reads of rows: ids [B, T], where there are any and, of pairs, in which text, alike."""
+        return [torch.from_numpy(array).to(self.model.device) for array in self._arrays(rows)]
+
+    def _arrays(self, rows: Sequence[tuple[Ids, int]]) -> list[npt.NDArray[Any]]:
         length_B = np.array([len(row) for row, _ in rows])
         ids_BT = np.full((len(rows), length_B.max()), self.tokenizer.special["pad"], dtype=np.int64)
         for ids_T, (row, _) in zip(ids_BT, rows, strict=True):
             ids_T[: len(row)] = row
-        tensors = [ids_BT, np.arange(length_B.max()) < length_B[:, None]]
+        arrays = [ids_BT, np.arange(length_B.max()) < length_B[:, None]]
         if self.pairs:
-            tensors.append(segments(np.array([second for _, second in rows]), length_B))
-        return [torch.from_numpy(tensor).to(self.model.device) for tensor in tensors]
+            arrays.append(segments(np.array([second for _, second in rows]), length_B))
+        return arrays
 
 
 def load(folder: Path, facts: Mapping[str, Any]) -> TextPredictor:

@@ -154,7 +154,7 @@ def _pack(packed: Path, folder: Path, *, logged: Any, run: str, example: Any) ->
             python_model=str(_PACKAGE / "models" / "serve.py"),
             artifacts={"model": str(folder)},
             code_paths=[str(_PACKAGE)],
-            signature=_signature(served),
+            signature=signature(served),
             input_example=pd.DataFrame([served.given(example)]),
             pip_requirements=_requirements(*_more(folder, served)),
         )
@@ -162,7 +162,8 @@ def _pack(packed: Path, folder: Path, *, logged: Any, run: str, example: Any) ->
         shutil.rmtree(cache)
 
 
-def _signature(served: Interface) -> Any:
+def signature(served: Interface) -> Any:
+    """Return what MLflow checks requests by, and tells of answers."""
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
     from mlflow.types.schema import Map

@@ -5,7 +5,6 @@ Blobs are put first and the manifest last, each by a conditional put, so a reade
 """
 
 import contextlib
-import hashlib
 import json
 import os
 import re
@@ -16,12 +15,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from modelmill.digest import canonical_json, digest, sha256_hex
+from modelmill.digest import canonical_json, digest, sha256_hex, sha256_of_file
 from modelmill.errors import ModelmillError, UserError
 from modelmill.store.backend import Backend, NotFound, check_name, is_name
 from modelmill.store.local import LocalBackend
 
-__all__ = ["STORE_VARIABLE", "Blob", "NotFound", "Store", "open_store"]
+__all__ = ["STORE_VARIABLE", "Blob", "NotFound", "Store", "open_backend", "open_store"]
 
 STORE_VARIABLE = "MODELMILL_STORE"
 EPOCH_KEY = "epoch.json"
@@ -60,7 +59,7 @@ class Store:
         Raises:
             ModelmillError: the store holds another number of bytes under that name, or cannot be written.
         """
-        return self._put(Blob(_sha256_of_file(path), path.stat().st_size), path)
+        return self._put(Blob(sha256_of_file(path), path.stat().st_size), path)
 
     def get_blob(self, sha256: str) -> bytes:
         """Return a blob's bytes.
@@ -84,7 +83,7 @@ class Store:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._backend.fetch(_blob_key(sha256), part)
-            self._check_blob(sha256, _sha256_of_file(part), part.stat().st_size)
+            self._check_blob(sha256, sha256_of_file(part), part.stat().st_size)
             part.replace(path)
         except OSError as error:
             advice = "make room, or check its folder's owner and mode"
@@ -103,7 +102,7 @@ class Store:
         path = self._backend.file(_blob_key(sha256))
         if path is not None:
             size = self._backend.size(_blob_key(sha256))
-            self._check_blob(sha256, _sha256_of_file(path), size)
+            self._check_blob(sha256, sha256_of_file(path), size)
         return path
 
     def has_blob(self, sha256: str) -> bool:
@@ -294,25 +293,34 @@ def open_store(uri: str | None = None) -> Store:
         UserError: the URI names neither, or carries credentials.
     """
     uri = uri or os.environ.get(STORE_VARIABLE) or ".modelmill/store"
+    return Store(*open_backend(uri, STORE_VARIABLE))
+
+
+def open_backend(uri: str, said_by: str, temporary: str = "tmp") -> tuple[str, Backend]:
+    """Return a place for bytes, a folder or 's3://bucket/prefix', and its plain URI; `said_by` names it in messages.
+
+    Raises:
+        UserError: the URI names neither, or carries credentials.
+    """
     if "://" not in uri:
         root = Path(uri).expanduser().absolute()
         if root.exists() and not root.is_dir():
-            raise UserError(f"{root}: the store must be a folder, and this is a file; correct {STORE_VARIABLE}")
-        return Store(str(root), LocalBackend(root))
+            raise UserError(f"{root}: {said_by} must be a folder, and this is a file; correct it")
+        return str(root), LocalBackend(root, temporary)
     parts = urlsplit(uri)
     # Never echoed: what is wrong with the URI may be a secret in it.
     if "@" in uri or parts.query or parts.fragment:
         raise UserError(
-            "the store's URI carries credentials or options; write s3://bucket/prefix and set AWS_* for them"
+            f"{said_by}: its URI carries credentials or options; write s3://bucket/prefix and set AWS_* for them"
         )
     if parts.scheme != "s3" or not parts.netloc:
-        raise UserError(f"{uri}: not a store; write s3://bucket/prefix or a folder")
+        raise UserError(f"{uri}: {said_by} is neither a folder nor s3://bucket/prefix; write one of them")
     from modelmill.store.s3 import S3Backend
 
     prefix = parts.path.strip("/")
     if prefix and not is_name(prefix):
         raise UserError(f"{uri}: {prefix!r} cannot be a prefix; use plain ASCII characters between single slashes")
-    return Store(f"s3://{parts.netloc}/{prefix}".rstrip("/"), S3Backend(parts.netloc, prefix))
+    return f"s3://{parts.netloc}/{prefix}".rstrip("/"), S3Backend(parts.netloc, prefix)
 
 
 def _blob_key(sha256: str) -> str:
@@ -326,8 +334,3 @@ def _work_key(key: str) -> str:
     if not check_name(key).startswith(f"{WORK}/"):
         raise ModelmillError(f"{key!r} does not lie under {WORK}/, where steps keep and delete what they have in work")
     return key
-
-
-def _sha256_of_file(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -19,8 +19,9 @@ _ATTEMPTS = 20
 class LocalBackend:
     """Keys are the files of a folder; `tmp/` holds what is being written and is no key."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, temporary: str = "tmp") -> None:
         self.root = root
+        self.temporary = root / temporary
 
     def put_if_absent(self, key: str, data: bytes | Path) -> bool:
         """Put by a temporary file and a hard link, which fails where the key is taken and never shows half a file."""
@@ -28,7 +29,7 @@ class LocalBackend:
         with self._explained(key):
             if path.exists():
                 return False
-            temporary = self.root / "tmp" / uuid.uuid4().hex
+            temporary = self.temporary / uuid.uuid4().hex
             temporary.parent.mkdir(parents=True, exist_ok=True)
             try:
                 _write(temporary, data)
@@ -78,7 +79,7 @@ class LocalBackend:
         with self._explained(prefix):
             while pending:
                 folder = pending.pop()
-                if folder == self.root / "tmp":
+                if folder == self.temporary:
                     continue
                 for path in _listed(folder):
                     key = path.relative_to(self.root).as_posix()

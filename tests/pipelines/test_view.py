@@ -10,7 +10,7 @@ from rich.console import Console
 from pipelines.recipe import load
 from pipelines.run import Run, StepState
 from pipelines.steps import step_names
-from pipelines.view import View, _panel, _short, duration, figures, final_table
+from pipelines.view import View, _panel, duration, figures, final_table, short
 
 RECIPE = Path(__file__).resolve().parents[2] / "pipelines" / "recipes" / "reviews.yaml"
 
@@ -107,7 +107,7 @@ def test_a_step_is_known_as_cached_as_soon_as_one_that_needs_it_starts(tmp_path:
     [(0.25, "0.2"), (3.0, "3"), (9.5, "9.5"), (176, "176"), (1000, "1,000"), (12345, "12.3k"), (1.5e6, "1.5M")],
 )
 def test_amounts_are_short(number: float, shown: str) -> None:
-    assert _short(number) == shown
+    assert short(number) == shown
 
 
 def test_elsewhere_than_on_a_terminal_a_line_tells_each_change_once(tmp_path: Path) -> None:
