@@ -14,7 +14,7 @@ from components.pretrain.component import pretrain
 from components.register.component import register
 from components.resolve.component import resolve
 from pipelines.recipe import Recipe
-from pipelines.steps import FROM_SCRATCH, Stage, settings_of, step_names
+from pipelines.steps import CHAMPION, FROM_SCRATCH, Stage, settings_of, stage_of, step_names
 
 _COMPONENTS = {
     "resolve": resolve,
@@ -53,13 +53,9 @@ def _identifier(name: str) -> str:
     return name.replace("-", "_")
 
 
-def _stage(name: str) -> str:
-    return name.removesuffix(FROM_SCRATCH)
-
-
 def _keys(name: str) -> list[str]:
     """The output parameters of a step; its artifacts are for KFP's pages only."""
-    outputs = _COMPONENTS[_stage(name)].component_spec.outputs or {}
+    outputs = _COMPONENTS[stage_of(name)].component_spec.outputs or {}
     return [key for key, output in outputs.items() if output.type == "String"]
 
 
@@ -73,7 +69,7 @@ class _Steps:
 
     def add(self, name: str) -> None:
         """Add one step; the steps that it needs were added before."""
-        stage = _stage(name)
+        stage = stage_of(name)
         self.tasks[name] = getattr(self, f"_{stage}")(name.removeprefix(stage))
 
     def _of(self, name: str, output: str) -> Any:
@@ -134,21 +130,27 @@ class _Steps:
         ).set_display_name(name)
 
     def _evaluate(self, suffix: str) -> Any:
-        name = f"evaluate{suffix}"
-        return evaluate(
+        name, champion = f"evaluate{suffix}", suffix == CHAMPION
+        made = evaluate(
             settings=self.told[name],
-            model=self._trained(suffix),
+            model=self._of("resolve", "champion") if champion else self._trained(suffix),
             # A language model is measured on what its corpus holds out.
             labelled=self._of("ingest", "labelled" if "finetune" in self.tasks else "corpus"),
+            challenger=self._trained("") if champion else "",
             step=name,
             where=self._of("resolve", "where"),
         ).set_display_name(name)
+        # It remembers by itself what it has measured, so that another challenger does not have it measured again.
+        return made.set_caching_options(False) if champion else made
 
     def _register(self, _suffix: str) -> Any:
         return register(
             settings=self.told["register"],
             report=self._of("evaluate", "report"),
             comparison=self._of(f"evaluate{FROM_SCRATCH}", "report"),
+            champion=self._of(f"evaluate{CHAMPION}", "report"),
+            champion_version=self._of("resolve", "champion_version"),
+            champion_summary=self._of(f"evaluate{CHAMPION}", "summary"),
             model=self._trained(""),
             corpus=self._of("ingest", "corpus"),
             labelled=self._of("ingest", "labelled"),

@@ -20,6 +20,8 @@ from pipelines.recipe import Recipe
 Stage = Literal["ingest", "preprocess", "pretrain", "finetune", "evaluate", "register"]
 FROM_SCRATCH = "-from-scratch"
 """Ends the names of the steps that repeat fine-tuning from random weights, to compare with."""
+CHAMPION = "-champion"
+"""Ends the name of the step that measures the version in use on the same rows."""
 _SHARED = ("resolve", "ingest", "preprocess")
 
 
@@ -33,15 +35,21 @@ def step_names(recipe: Recipe, until: Stage = "register") -> list[str]:
         if stage == "finetune" and recipe.is_language_model:
             continue
         names += [stage + suffix for suffix in suffixes] if stage in {"finetune", "evaluate"} else [stage]
+    if until == "register":
+        names.insert(-1, f"evaluate{CHAMPION}")
     return names
+
+
+def stage_of(name: str) -> str:
+    """Return the stage, or resolve, of which a step is one run."""
+    return name.removesuffix(FROM_SCRATCH).removesuffix(CHAMPION)
 
 
 def steps_before(name: str, names: Sequence[str]) -> list[str]:
     """Return the steps that a step needs the outputs of, its own and theirs; kfp runs all others in any order."""
     if name == "register":
         return [other for other in names if other != name]
-    stage = name.removesuffix(FROM_SCRATCH)
-    before = [other for other in names[: names.index(name)] if other.removesuffix(FROM_SCRATCH) != stage]
+    before = [other for other in names[: names.index(name)] if stage_of(other) != stage_of(name)]
     if name.endswith(FROM_SCRATCH):
         return [other for other in before if other in _SHARED or other.endswith(FROM_SCRATCH)]
     return [other for other in before if not other.endswith(FROM_SCRATCH)]
@@ -55,6 +63,7 @@ def settings_of(recipe: Recipe) -> dict[str, str]:
             base=recipe.base or "",
             teacher=recipe.finetune.teacher.base if recipe.finetune.teacher is not None else "",
             table=recipe.name if recipe.ingest.table is not None else "",
+            registered=recipe.registration.name,
         ),
         "ingest": IngestSettings(**_own(recipe.ingest), task=recipe.task),
     }
@@ -68,12 +77,13 @@ def _training(recipe: Recipe) -> dict[str, Section]:
         "preprocess": PreprocessSettings(tokenizer=recipe.preprocess.tokenizer, task=task),
         # How it compares is decided in register, so that another margin measures nothing again.
         "evaluate": EvaluateSettings(**{**_own(recipe.evaluate), "against_champion": AgainstChampion()}, task=task),
+        f"evaluate{CHAMPION}": EvaluateSettings(task=task, subject="champion", must_beat=()),
         "register": RegisterSettings(
             **_own(recipe.registration),
             task=task,
             recipe=recipe.name,
             recipe_digest=recipe.digest,
-            steps=tuple(step_names(recipe, "evaluate")),
+            steps=tuple(step_names(recipe)[:-1]),
             against_champion=recipe.evaluate.against_champion,
         ),
     }

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipelines.run import Run, StepState
-from pipelines.steps import FROM_SCRATCH
+from pipelines.steps import stage_of
 
 _MARKS = {
     "waiting": ("·", "dim"),
@@ -146,7 +146,7 @@ def duration(seconds: float) -> str:
 
 def figures(step: StepState) -> str:
     """Return a step's main figures as one line; those that a step does not have are left out."""
-    stage = step.name.removesuffix(FROM_SCRATCH)
+    stage = stage_of(step.name)
     parts = []
     for text in _FIGURES[stage]:
         try:

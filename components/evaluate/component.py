@@ -10,6 +10,7 @@ def evaluate(
     settings: str,
     model: str,
     labelled: str,
+    challenger: str,
     step: str,
     where: str,
     report: dsl.OutputPath(str),  # type: ignore[valid-type]
@@ -25,6 +26,7 @@ def evaluate(
             "--settings", settings,
             "--model", model,
             "--labelled", labelled,
+            "--challenger", challenger,
             "--step", step,
             "--where", where,
             "--executor-input", "{{$}}",

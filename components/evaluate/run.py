@@ -38,6 +38,10 @@ _CHUNK = 256
 _BASELINE_ROWS = 200_000
 
 
+class NoAnswers(ModelmillError):  # noqa: N818 - it says what the model gives
+    """A model gives no finite probabilities."""
+
+
 @dataclass(frozen=True)
 class EvaluateOutputs:
     """Where the report lies, and its main figures."""
@@ -53,8 +57,9 @@ def run(step: Step, settings: EvaluateSettings, model: str, labelled: str) -> Ev
     The report is a manifest `reports/<id>` over `report.json`, `report.html` and `predictions.parquet`.
 
     Raises:
-        UserError: fewer than two test rows, or training rows that no baseline can be fitted on.
-        ModelmillError: model and dataset have different labels, or the model gives no usable probabilities.
+        UserError: fewer than two test rows, training rows that no baseline can be fitted on, or a model of other labels
+            or columns than the dataset.
+        NoAnswers: the model gives no usable probabilities.
     """
     from modelmill.models.predict import load_predictor
 
@@ -86,7 +91,7 @@ def run(step: Step, settings: EvaluateSettings, model: str, labelled: str) -> Ev
         check_features(facts, dataset)
     predictor = load_predictor(folder)
     if tuple(predictor.labels) != rows.labels:
-        raise ModelmillError(
+        raise UserError(
             f"{model} knows the labels {list(predictor.labels)}, {labelled} has {list(rows.labels)}: fine-tune on the "
             "dataset that you evaluate on"
         )
@@ -138,7 +143,7 @@ def _predict(step: Step, predictor: "Predictor", rows: TestRows) -> Floats:
     step.progress("scoring the test set", len(order), len(order), "rows")
     bad = np.flatnonzero(~np.isfinite(probability_NL).all(axis=1))
     if len(bad):
-        raise ModelmillError(
+        raise NoAnswers(
             f"the model gives no finite probabilities for {len(bad):,} of {len(order):,} test rows (the first is "
             f"{rows.ids[bad[0]]}): its training diverged; lower finetune.lr"
         )

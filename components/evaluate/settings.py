@@ -98,14 +98,15 @@ class EvaluateSettings(Evaluate):
     """What the step `evaluate` is told: its section, the task, and which of a recipe's models it measures."""
 
     task: Task
-    subject: Literal["model", "from_scratch"] = "model"
-    """`from_scratch`: the comparison of `compare`, which answers to no threshold and no baseline of its own."""
+    subject: Literal["model", "from_scratch", "champion"] = "model"
+    """`from_scratch`: the comparison of `compare`; `champion`: the version in use. They answer to no threshold and no
+    baseline of their own."""
 
     @model_validator(mode="after")
     def _comparison_has_no_checks(self) -> "EvaluateSettings":
         asked = self.thresholds or self.must_beat or self.compare or self.slices
-        if self.subject == "from_scratch" and (asked or self.robustness or self.explain or self.cost):
-            raise ValueError("subject from_scratch: thresholds, must_beat and compare must be empty, as all else")
+        if self.subject != "model" and (asked or self.robustness or self.explain or self.cost):
+            raise ValueError(f"subject {self.subject}: thresholds, must_beat and compare must be empty, as all else")
         return self
 
 

@@ -7,14 +7,25 @@ from components.register.settings import RegisterSettings
 from modelmill.command import Result, main
 from modelmill.step import Step
 
-INPUTS = ["report", "comparison", "model", "corpus", "labelled", "made_corpus", "made_labelled"]
+INPUTS = [
+    "report",
+    "comparison",
+    "champion",
+    "champion_version",
+    "model",
+    "corpus",
+    "labelled",
+    "made_corpus",
+    "made_labelled",
+]
 SUMMARIES = ["pretrain_summary", "finetune_summary"]
 
 
 def _call(step: Step, settings: RegisterSettings, **inputs: str) -> Result:
     from components.register.run import Evidence, run
 
-    evidence = Evidence(**{name: inputs[name] for name in INPUTS})
+    fault = json.loads(inputs["champion_summary"] or "{}").get("why_not", "")
+    evidence = Evidence(**{name: inputs[name] for name in INPUTS}, champion_fault=fault)
     summaries = {name.removesuffix("_summary"): json.loads(inputs[name]) for name in SUMMARIES if inputs[name]}
     made = run(step, settings, evidence, summaries)
     outputs = {"verdict": made.verdict, "version": made.version, "final_report": made.report}
@@ -22,4 +33,4 @@ def _call(step: Step, settings: RegisterSettings, **inputs: str) -> Result:
 
 
 if __name__ == "__main__":
-    sys.exit(main("register", RegisterSettings, [*INPUTS, *SUMMARIES], _call))
+    sys.exit(main("register", RegisterSettings, [*INPUTS, "champion_summary", *SUMMARIES], _call))

@@ -44,6 +44,8 @@ class Evidence:
     made_labelled: str
     champion: str = ""
     """The report on the champion, measured on the same rows."""
+    champion_fault: str = ""
+    """Why the champion could not be measured on them."""
     champion_version: str = ""
     """Which version that is."""
 
@@ -117,6 +119,7 @@ def _settle(
             champion=beside,
             measured=known.evidence.champion,
             version=known.evidence.champion_version,
+            fault=known.evidence.champion_fault,
             asked=settings.against_champion,
         )
         first = champion is None and decided.decision == "promote" and settings.approval == "none"

@@ -17,6 +17,8 @@ def _call(step: Step, settings: ResolveSettings) -> Result:
             "base": made.base,
             "teacher": made.teacher,
             "before": made.before,
+            "champion": made.champion,
+            "champion_version": made.champion_version,
             "where": made.where,
         },
         summary=made.summary,

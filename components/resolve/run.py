@@ -1,4 +1,4 @@
-"""Pins whatever can change under a name: sources, the base model, a table's past, and where a run reads."""
+"""Pins whatever can change under a name: sources, base model, champion, a table's past, and where a run reads."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,6 +7,7 @@ from components.resolve.settings import ResolveSettings
 from modelmill.accepted import schema_before
 from modelmill.digest import canonical_json
 from modelmill.models.base import pin_base
+from modelmill.registry.promotion import champion_of
 from modelmill.sources import pin
 from modelmill.step import Step
 from modelmill.tracking import where
@@ -24,6 +25,10 @@ class ResolveOutputs:
     """The same of the teacher."""
     before: str
     """The recipe and the address of the schema that its table is compared with, as JSON; '' where it reads none."""
+    champion: str
+    """Address of the champion's model; '' where there is none, or it was registered without one."""
+    champion_version: str
+    """Its version in the registry; '' for no champion."""
     where: str
     """Digest of store, tracking, and the store's epoch."""
     summary: dict[str, Any]
@@ -34,17 +39,21 @@ def run(step: Step, settings: ResolveSettings) -> ResolveOutputs:
 
     Raises:
         UserError: a source or the base model is not there, or is empty.
+        ModelmillError: the champion's history was changed, or MLflow does not answer.
     """
     base = pin_base(step.store, settings.base) if settings.base else ""
     sources, before = pin(settings.sources), ""
     if settings.table:
         schema = schema_before(step.store, settings.table, sources)
         before = canonical_json({"recipe": settings.table, "schema": schema})
+    champion, version = champion_of(step.store, settings.registered) if settings.registered else ("", "")
     return ResolveOutputs(
         sources=sources,
         base=base,
         teacher=pin_base(step.store, settings.teacher) if settings.teacher else "",
         before=before,
+        champion=champion,
+        champion_version=version,
         where=where(step.store),
         summary={"sources": len(settings.sources)},
     )

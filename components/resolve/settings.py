@@ -4,7 +4,7 @@ from modelmill.settings import Section
 
 
 class ResolveSettings(Section):
-    """Pins whatever can change under a name: sources, the base model, and the table that was accepted before."""
+    """Pins whatever can change under a name: sources, base model and champion, and the table accepted before."""
 
     sources: tuple[str, ...]
     """URIs of every source file, folder or prefix that ingest reads, each once."""
@@ -14,3 +14,5 @@ class ResolveSettings(Section):
     """URI of the model that fine-tuning learns from beside the labels; '' for none."""
     table: str = ""
     """The recipe under whose name accepted tables are remembered; '' where it reads none."""
+    registered: str = ""
+    """Name of the registered model whose champion the recipe's model is judged beside; '' for none."""

@@ -11,6 +11,8 @@ from modelmill.evaluation.verdict import Verdict, verdict
 from modelmill.models.folder import read_files
 from modelmill.store import Store
 
+_NOT_COMPARED = "the two models have not been compared on the same rows"
+
 
 def judge(
     store: Store,
@@ -20,12 +22,13 @@ def judge(
     champion: str | None,
     measured: str = "",
     version: str = "",
+    fault: str = "",
     asked: AgainstChampion | None = None,
 ) -> tuple[Verdict, Comparison | None]:
     """Decide on the model of a report, whose predictions lie at the address `own`.
 
     `champion` is the version in use now, None where there is none or it is this model; `measured` the address of the
-    report on version `version` on the same rows, '' where there is none.
+    report on version `version` on the same rows, '' where there is none, and `fault` why not.
 
     Raises:
         ModelmillError: the tables of predictions are not of the same rows, though the reports say so.
@@ -35,7 +38,7 @@ def judge(
         return verdict(report.checks, None, rows=rows, labels=labels), None
     named, comparison, why_not = f"version {champion}", None, ""
     if not measured:
-        why_not = "the two models have not been compared on the same rows"
+        why_not = f"it could not be measured on these rows: {fault}" if fault else _NOT_COMPARED
     elif version != champion:
         why_not = f"it became champion while this model was compared with version {version}; run once more"
     else:

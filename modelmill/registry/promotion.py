@@ -15,13 +15,30 @@ from modelmill.registry.asking import asking, check_name
 from modelmill.registry.history import Action, Entry, History, Move, standing
 from modelmill.registry.judgement import APPROVED_TAG, NONE, Judgement, judgement
 from modelmill.registry.records import now
-from modelmill.registry.versions import CHAMPION, Registry
+from modelmill.registry.versions import CHAMPION, MODEL_TAG, Registry
 from modelmill.store import Store
+from modelmill.tracking import Tracking
 
 log = logging.getLogger(__name__)
 
 # Each turn is lost to another writer who moved on meanwhile; more than this is an alias that something keeps changing.
 _TURNS = 1000
+
+
+def champion_of(store: Store, name: str) -> tuple[str, str]:
+    """Return the model's address and the version of a registered model's champion, two '' where there is none.
+
+    The address alone is '' where the version was registered without one.
+
+    Raises:
+        ModelmillError: the history was changed; or store or MLflow do not answer.
+    """
+    registry = Registry(client=Tracking.connect().client, name=name)
+    version = Promotions(registry=registry, store=store).champion()
+    if version is None:
+        return "", ""
+    with asking(f"the champion of {name}"):
+        return registry.client.get_model_version(name, version).tags.get(MODEL_TAG, ""), version
 
 
 class Overtaken(ModelmillError):  # noqa: N818 - it says what happened to a promotion

@@ -44,7 +44,7 @@ def test_validate_says_what_a_right_recipe_will_do(tmp_path: Path) -> None:
     _recipe(tmp_path)
     done = modelmill("validate", "shop.yaml", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "resolve → ingest → preprocess → finetune → evaluate → register" in done.stdout
+    assert "resolve → ingest → preprocess → finetune → evaluate → evaluate-champion → register" in done.stdout
     answer = json.loads(modelmill("validate", "shop.yaml", "--json", cwd=tmp_path).stdout)
     assert answer["valid"] is True
 
@@ -85,7 +85,7 @@ def test_compile_writes_yaml_that_the_kfp_sdk_loads(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     loaded = components.load_component_from_file(str(tmp_path / "pipeline.yaml"))
     tasks = loaded.pipeline_spec.root.dag.tasks
-    assert set(tasks) == {"resolve", "ingest", "preprocess", "finetune", "evaluate", "register"}
+    assert set(tasks) == {"resolve", "ingest", "preprocess", "finetune", "evaluate", "evaluate-champion", "register"}
     uncached = {name for name, task in tasks.items() if not task.caching_options.enable_cache}
     assert uncached == {"resolve", "register"}
     assert not loaded.pipeline_spec.root.input_definitions.parameters

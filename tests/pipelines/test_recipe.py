@@ -51,7 +51,15 @@ def test_a_right_recipe_has_its_defaults_and_its_paths_count_from_its_file(tmp_p
 
 def test_a_name_a_task_a_source_and_a_register_name_are_a_recipe(tmp_path: Path) -> None:
     text = "name: x\ntask: text-classification\ningest: {labelled: [{uri: a.csv}]}\nregister: {name: x}\n"
-    assert step_names(_load(tmp_path, text)) == ["resolve", "ingest", "preprocess", "finetune", "evaluate", "register"]
+    assert step_names(_load(tmp_path, text)) == [
+        "resolve",
+        "ingest",
+        "preprocess",
+        "finetune",
+        "evaluate",
+        "evaluate-champion",
+        "register",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -135,7 +143,7 @@ def test_only_what_a_step_reads_changes_what_it_is_told(tmp_path: Path) -> None:
 def test_a_comparison_from_scratch_repeats_fine_tuning_and_evaluation(tmp_path: Path) -> None:
     recipe = _load(tmp_path, RIGHT, "evaluate.compare=[from_scratch]")
     names = step_names(recipe)
-    assert names[-5:] == ["finetune", "finetune-from-scratch", "evaluate", "evaluate-from-scratch", "register"]
+    assert names[-5:] == ["finetune-from-scratch", "evaluate", "evaluate-from-scratch", "evaluate-champion", "register"]
     assert json.loads(settings_of(recipe)["finetune-from-scratch"])["start"] == "random"
 
 
@@ -268,7 +276,15 @@ register: {name: x}
 
 def test_a_language_model_is_an_end_in_itself(tmp_path: Path) -> None:
     recipe = _load(tmp_path, LANGUAGE)
-    assert step_names(recipe) == ["resolve", "ingest", "preprocess", "pretrain", "evaluate", "register"]
+    assert step_names(recipe) == [
+        "resolve",
+        "ingest",
+        "preprocess",
+        "pretrain",
+        "evaluate",
+        "evaluate-champion",
+        "register",
+    ]
     assert settings_of(recipe).keys() == set(step_names(recipe))
     assert json.loads(settings_of(recipe)["pretrain"])["packing"] == "best-fit"
 

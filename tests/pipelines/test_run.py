@@ -78,7 +78,7 @@ def test_one_command_takes_raw_reviews_to_a_registered_model(tiny: tuple[Path, d
     _, result = tiny
     assert result["state"] == "done"
     assert [step["name"] for step in result["steps"]] == [
-        "resolve", "ingest", "preprocess", "pretrain", "finetune", "evaluate", "register"
+        "resolve", "ingest", "preprocess", "pretrain", "finetune", "evaluate", "evaluate-champion", "register"
     ]  # fmt: skip
     assert not cached(result)
     assert {"test", "majority"} <= set(result["metrics"])
@@ -119,7 +119,7 @@ def test_mlflow_has_one_run_a_pipeline_run_and_nested_ones_with_settings_and_cur
         for one in runs
         if one.data.tags.get("mlflow.parentRunId") == parent.info.run_id
     }
-    assert set(steps) == {"ingest", "preprocess", "pretrain", "finetune", "evaluate", "register"}
+    assert set(steps) == {"ingest", "preprocess", "pretrain", "finetune", "evaluate", "evaluate-champion", "register"}
     assert steps["finetune"].data.params["epochs"] == "1"
     assert len(client.get_metric_history(steps["pretrain"].info.run_id, "loss")) == 2
     version = client.get_model_version(result["model"]["name"], "1")
@@ -287,7 +287,7 @@ def test_pretraining_is_compared_with_its_absence(tmp_path: Path) -> None:
     result = run(RECIPES / "reviews_scratch_tiny.yaml", cwd=tmp_path)
     assert {"test", "majority", "from_scratch"} <= set(result["metrics"])
     names = [step["name"] for step in result["steps"]]
-    assert names[-5:] == ["finetune", "finetune-from-scratch", "evaluate", "evaluate-from-scratch", "register"]
+    assert names[-5:] == ["finetune-from-scratch", "evaluate", "evaluate-from-scratch", "evaluate-champion", "register"]
     assert (
         "Same fine-tune" in Path(result["report"]).read_text() or "random weights" in Path(result["report"]).read_text()
     )
@@ -298,7 +298,7 @@ def test_a_language_model_is_trained_measured_registered_and_answers_and_other_r
 ) -> None:
     result = run(RECIPES / "dialogue_clm_tiny.yaml", cwd=tmp_path)
     names = [step["name"] for step in result["steps"]]
-    assert names == ["resolve", "ingest", "preprocess", "pretrain", "evaluate", "register"]
+    assert names == ["resolve", "ingest", "preprocess", "pretrain", "evaluate", "evaluate-champion", "register"]
     assert result["metrics"]["test"].keys() == {"loss", "perplexity", "accuracy", "bits_per_byte"}
     assert result["verdict"] == "promote"
     assert "Prompts continued" in Path(result["report"]).read_text()

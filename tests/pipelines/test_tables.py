@@ -50,7 +50,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]
 def test_one_command_takes_a_csv_file_to_a_registered_model(done: tuple[Path, dict[str, Any]]) -> None:
     _, result = done
     assert [step["name"] for step in result["steps"]] == [
-        "resolve", "ingest", "preprocess", "finetune", "evaluate", "register"
+        "resolve", "ingest", "preprocess", "finetune", "evaluate", "evaluate-champion", "register"
     ]  # fmt: skip
     assert {"r2", "rmse", "mae"} <= set(result["metrics"]["test"])
     assert result["metrics"]["test"]["r2"] > result["metrics"]["mean"]["r2"]
