@@ -155,3 +155,36 @@ def _asked(port: int, body: str, log: Path) -> dict[str, Any]:
         except OSError:
             assert time.monotonic() < ends, log.read_text()
             time.sleep(0.3)
+
+
+def test_a_better_challenger_is_promoted_beside_the_champion_and_taken_back(done: tuple[Path, dict[str, Any]]) -> None:
+    folder, _ = done
+    weak = RECIPE.replace("houses\ntask", "cottages\ntask").replace("name: houses", "name: cottages")
+    weak = weak.replace("epochs: 40, lr: 0.01, folds: 3", "epochs: 6, lr: 0.003").replace("{r2: {min: 0.3}}", "{}")
+    (folder / "weak.yaml").write_text(weak)
+    (folder / "better.yaml").write_text(weak.replace("epochs: 6, lr: 0.003", "epochs: 60, lr: 0.01"))
+
+    first = run("weak.yaml", cwd=folder)
+    assert (first["verdict"], first["model"]["aliases"]) == ("promote", ["challenger", "champion"])
+    better = run("better.yaml", cwd=folder)
+    assert cached(better) == {"ingest", "preprocess"}
+    assert (better["verdict"], better["model"]["aliases"]) == ("promote", ["challenger"])
+
+    def models(*arguments: str) -> dict[str, Any]:
+        answer = modelmill("models", *arguments, "--json", cwd=folder)
+        assert answer.returncode == 0, answer.stderr
+        said: dict[str, Any] = json.loads(answer.stdout)
+        return said
+
+    told = models("show", "cottages", "2")
+    assert (told["judged_beside"], told["verdict"]) == ("1", "promote")
+    models("promote", "cottages", "2")
+    assert models("show", "cottages")["champion"] == "2"
+    # The champion is now the model itself, so there is nothing to compare with.
+    again = run("better.yaml", cwd=folder)
+    assert (again["model"]["version"], again["model"]["aliases"]) == ("2", ["challenger", "champion"])
+    models("rollback", "cottages", "--reason", "a customer complained")
+    assert models("show", "cottages")["champion"] == "1"
+    moves = [(entry["action"], entry["to_version"]) for entry in models("history", "cottages")["entries"]]
+    assert moves == [("first", "1"), ("promote", "2"), ("rollback", "1")]
+    assert models("verify", "cottages")["faults"] == []
