@@ -205,6 +205,7 @@ def _wait_for(condition: Callable[[], bool], seconds: float, log: Callable[[], s
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_two_folders_give_the_same_addresses_weights_and_figures(tmp_path: Path) -> None:
     results = []
     for name in ("a", "b"):
