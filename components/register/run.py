@@ -180,7 +180,12 @@ def _data(step: Step, report: Report, evidence: Evidence) -> Data | None:
 
 
 def _lineage(settings: RegisterSettings, evidence: Evidence) -> dict[str, str]:
-    known = {**asdict(evidence), "recipe": settings.recipe, "recipe_digest": settings.recipe_digest}
+    known = {
+        **asdict(evidence),
+        "champion_fault": "",
+        "recipe": settings.recipe,
+        "recipe_digest": settings.recipe_digest,
+    }
     return {key: value for key, value in {**known, "git_commit": git_commit(), "code": code_digest()}.items() if value}
 
 
