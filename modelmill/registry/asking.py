@@ -34,11 +34,13 @@ def asking(what: str) -> Iterator[None]:
         ModelmillError: MLflow does not answer, or refuses.
     """
     from mlflow.exceptions import MlflowException
-    from requests import RequestException
 
     try:
         yield
-    except (MlflowException, RequestException) as error:
+    except (MlflowException, OSError) as error:
+        # What requests raises is an OSError too; a disk that is full is the step's own to tell.
+        if isinstance(error, OSError) and not type(error).__module__.startswith("requests."):
+            raise
         said = without_credentials(str(error))
         if getattr(error, "error_code", "") in _UNKNOWN:
             raise UserError(f"{what}: {said}") from None

@@ -123,7 +123,7 @@ class Promotions:
             approvals = self._check(judged, head, expected=expected, force=force)
             if force and not expected:
                 expected = head.to_version if head is not None else NONE
-            action = "force" if force else "promote" if head is not None else "first"
+            action: Action = "force" if force else "promote" if head is not None else "first"
             entry = self.history.add(self._move(judged, action, who, reason, approvals), after=head)
             if entry is not None:
                 return self._done(entry)

@@ -9,7 +9,7 @@ from typing import Any
 
 from modelmill.digest import sha256_hex
 from modelmill.models.folder import save_files
-from modelmill.registry.judgement import APPROVAL_TAG, REPORT_TAG
+from modelmill.registry.judgement import APPROVAL_TAG, REPORT_TAG, VERDICT_TAG
 from modelmill.registry.promotion import Promotions
 from modelmill.registry.versions import MODEL_TAG, Registry
 from modelmill.store import Store
@@ -35,6 +35,7 @@ def version(
     model = f"models/{sha256_hex(uuid.uuid4().hex)}"
     tags = {MODEL_TAG: model, APPROVAL_TAG: approval}
     if decision:
+        tags[VERDICT_TAG] = decision
         tags[REPORT_TAG] = report(of.store, model, decision, beside)
     return str(registry.client.create_model_version(registry.name, source, tags=tags).version)
 

@@ -1,6 +1,7 @@
 """Promotion and rollback over a real MLflow: one at a time, never half, and told why not."""
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ def works(_version: str) -> None:
 
 def state(of: Promotions) -> tuple[str | None, list[tuple[str, str | None, str]]]:
     entries = fresh(of).history.entries()
-    moves = [(entry.action, entry.from_version, entry.to_version) for entry in entries]
+    moves = [(str(entry.action), entry.from_version, entry.to_version) for entry in entries]
     return of.registry.alias(CHAMPION), moves
 
 
@@ -265,7 +266,7 @@ def test_any_order_of_commands_leaves_the_alias_where_the_history_ends(
     assert standing(fresh(of).history.entries())[-1:] == ([alias] if alias else [])
 
 
-BREAKS = {
+BREAKS: dict[str, dict[str, Callable[[], BaseException]]] = {
     "killed": {"client": Killed, "store": Killed},
     "gone": {
         "client": lambda: MlflowException("Connection refused"),
@@ -288,13 +289,14 @@ def test_a_command_broken_off_at_any_call_and_repeated_has_been_done_once(
         else:
             of.promote("1" if command == "first" else "3", who="ann", force=command == "force", reason="x")
 
-    wanted = {
+    ends: dict[str, tuple[str, list[tuple[str, str | None, str]]]] = {
         "first": ("1", [("first", None, "1")]),
         "promote": ("3", [("first", None, "1"), ("promote", "1", "2"), ("promote", "2", "3")]),
         "force": ("3", [("first", None, "1"), ("promote", "1", "2"), ("force", "2", "3")]),
         "rollback": ("1", [("first", None, "1"), ("promote", "1", "2"), ("rollback", "2", "1")]),
         "approve": ("2", [("first", None, "1"), ("promote", "1", "2")]),
-    }[command]
+    }
+    wanted = ends[command]
     told: list[str] = []
     for at in range(1, 60):
         of = promotions(models.registry.client, models.store)
