@@ -124,6 +124,7 @@ def test_an_alias_behind_the_history_is_brought_after_it_by_registering(step: St
     assert of.registry.alias(CHAMPION) == "1"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("acted", [False, True], ids=["before-it-acts", "answer-lost"])
 def test_mlflow_gone_at_any_request_and_back_again_leaves_one_version_promoted_once(
     mlflow_server: MlflowServer, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch, acted: bool
