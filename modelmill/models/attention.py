@@ -31,8 +31,10 @@ def attend(
     if not _short(query_BHQE, key_BHTE):
         return F.scaled_dot_product_attention(query_BHQE, key_BHTE, value_BHTE, attn_mask=mask, dropout_p=dropout)
     with _as_it_is(query_BHQE):
-        wide = (tensor.float() for tensor in (query_BHQE, key_BHTE, value_BHTE))
-        return F.scaled_dot_product_attention(*wide, attn_mask=mask, dropout_p=dropout).to(query_BHQE.dtype)
+        found_BHQE = F.scaled_dot_product_attention(
+            query_BHQE.float(), key_BHTE.float(), value_BHTE.float(), attn_mask=mask, dropout_p=dropout
+        )
+        return found_BHQE.to(query_BHQE.dtype)
 
 
 def register() -> None:
@@ -46,7 +48,8 @@ def _forward(
 ) -> tuple[Tensor, None]:
     """Do as transformers' own function for models with `attn_implementation="sdpa"` does."""
     if not _short(query, key):
-        return sdpa_attention_forward(module, query, key, value, attention_mask, **told)
+        plain: tuple[Tensor, None] = sdpa_attention_forward(module, query, key, value, attention_mask, **told)
+        return plain
     half = query.dtype
     biases = {name: tensor.float() for name, tensor in told.items() if name == "position_bias" and tensor is not None}
     if attention_mask is not None and attention_mask.is_floating_point():

@@ -66,7 +66,7 @@ class TextPredictor:
 
     def arrays(self, texts: Sequence[Any]) -> list[npt.NDArray[Any]]:
         """Return what the network reads of texts, or of pairs: ids, which are tokens, and of pairs which is which."""
-        return self._arrays(self._rows(texts))
+        return self._arrays(self.rows(texts))
 
     def _batch(self, rows: Sequence[tuple[Ids, int]]) -> Probabilities:
         with torch.inference_mode():

@@ -68,12 +68,13 @@ def test_short_rows_in_bf16_are_as_exact_as_fp32_and_come_back_in_bf16(autocast:
 
 def test_long_rows_and_fp32_are_left_to_torch() -> None:
     for asked in (_asked(300, torch.bfloat16), _asked(16)):
-        assert torch.equal(attention.attend(*asked), F.scaled_dot_product_attention(*asked))
+        query, key, value = asked
+        assert torch.equal(attention.attend(query, key, value), F.scaled_dot_product_attention(query, key, value))
 
 
 def test_gradients_flow_through_what_was_widened() -> None:
     query, key, value = (tensor.requires_grad_() for tensor in _asked(16, torch.bfloat16))
-    attention.attend(query, key, value).float().square().sum().backward()
+    attention.attend(query, key, value).float().square().sum().backward()  # type: ignore[no-untyped-call]
     assert all(tensor.grad is not None and tensor.grad.abs().sum() > 0 for tensor in (query, key, value))
 
 
