@@ -235,8 +235,18 @@ class Promotions:
                     "to another with `rollback --to`, or promote one with --force --reason"
                 )
             log.info("%s: alias %s goes from %s to %s", self.registry.name, CHAMPION, alias, head.to_version)
-            self.registry.client.set_registered_model_alias(self.registry.name, CHAMPION, head.to_version)
+            self._set_alias(head.to_version)
         raise self._never()
+
+    def _set_alias(self, version: str) -> None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self.registry.client.set_registered_model_alias(self.registry.name, CHAMPION, version)
+        except MlflowException as error:
+            # Of two that set a new alias at once MLflow's database refuses one; it looks again.
+            if "unique constraint" not in str(error).lower():
+                raise
 
     def _move(self, judged: Judgement, action: Action, who: str, why: str, approvals: tuple[Approval, ...]) -> Move:
         return Move(

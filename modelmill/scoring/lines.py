@@ -88,19 +88,22 @@ def _json_field(name: str, types: set[type]) -> pa.Field:
 
 def records(stream: io.BufferedIOBase, form: str) -> Iterator[list[str] | csv.Error]:
     """Yield the records of a CSV or TSV file, the header too; what is broken as the error that tells why."""
-    # Longer fields are refused: a quote that nobody closes would take the whole file.
-    csv.field_size_limit(MOST_BYTES)
     lines = (
         line.decode("utf-8-sig" if number == 1 else "utf-8", "surrogateescape") for number, line, _ in _lines(stream)
     )
     reader = csv.reader(lines, delimiter="\t" if form == "tsv" else ",", strict=True)
     while True:
+        # Longer fields are refused: a quote that nobody closes would take the whole file. The limit is the process's.
+        before = csv.field_size_limit(MOST_BYTES)
         try:
-            yield next(reader)
+            record: list[str] | csv.Error = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            yield error
+            record = error
+        finally:
+            csv.field_size_limit(before)
+        yield record
 
 
 def header(file: SourceFile, record: list[str] | csv.Error | None) -> list[str]:
