@@ -77,7 +77,7 @@ def test_no_line_is_wider_than_the_terminal_and_no_name_is_cut(tmp_path: Path, w
 
 def test_a_step_that_never_started_in_a_whole_run_was_cached(tmp_path: Path) -> None:
     run = _run(tmp_path)
-    for name in ("resolve", "register"):
+    for name in ("resolve", "evaluate-champion", "register"):
         run.take({"step": name, "kind": "started", "time": 1.0, "pid": 1})
         run.take({"step": name, "kind": "done", "time": 2.0, "summary": {}})
     run.state = "done"
