@@ -67,6 +67,7 @@ def test_rows_of_a_file_are_read_with_their_truth(tmp_path: Path) -> None:
     assert "on 3 rows" in done.stdout
 
 
+@pytest.mark.slow
 def test_rows_that_cannot_be_had_are_told_with_the_way_out(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     answering.text_model(tmp_path / "model")

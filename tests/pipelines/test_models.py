@@ -85,6 +85,7 @@ def test_an_mlflow_that_is_gone_is_told_and_no_password_with_it(tmp_path: Path) 
     assert "hunter2" not in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_the_whole_cycle_of_a_table_model_ends_where_it_began(tmp_path: Path) -> None:
     """Train, promote a challenger by force, return after its golden rows were answered, and find all as it was."""
     recipe = RECIPES / "boston_linear_tiny.yaml"

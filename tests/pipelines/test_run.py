@@ -232,7 +232,10 @@ def test_two_folders_give_the_same_addresses_weights_and_figures(tmp_path: Path)
     assert relabelled["verdict"] == "undecided"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "killed"])
+@pytest.mark.parametrize(
+    "number",
+    [pytest.param(signal.SIGINT, marks=pytest.mark.slow, id="ctrl-c"), pytest.param(signal.SIGKILL, id="killed")],
+)
 def test_a_run_that_was_stopped_goes_on_with_the_same_command_to_the_same_weights(
     tmp_path: Path, number: signal.Signals
 ) -> None:
