@@ -42,9 +42,9 @@ def asking(what: str) -> Iterator[None]:
         if isinstance(error, OSError) and not type(error).__module__.startswith("requests."):
             raise
         said = without_credentials(str(error))
-        if getattr(error, "error_code", "") in _UNKNOWN:
-            raise UserError(f"{what}: {said}") from None
         where = without_credentials(tracking_uri())
+        if getattr(error, "error_code", "") in _UNKNOWN:
+            raise UserError(f"{what}: {said} (asked was MLflow at {where}; see MLFLOW_TRACKING_URI)") from None
         raise ModelmillError(
             f"{what}: MLflow at {where} gives no answer: {said}; check MLFLOW_TRACKING_URI and run the same command "
             "again: it goes on from here, and does nothing twice"
