@@ -1,6 +1,6 @@
 """ResNet-18 on Fashion-MNIST at 32 x 32: modelmill's fine-tuning beside torchvision's reference training loop.
 
-    python -m benchmarks.train_images --json [--sample 0.04] [--rounds 5] [--source FOLDER]
+    python -m benchmarks.train_images --json [--sample 0.08] [--rounds 5] [--source FOLDER]
 
 Both learn from the same stored pictures for one epoch, with the same network, changes of pictures, optimiser and rate;
 each takes the precision that it takes by itself: modelmill measures, the reference loop uses fp32. The peer is the
@@ -29,7 +29,7 @@ def main() -> None:
     """Run the rounds and print the figures; as a child of itself, run one side once."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--json", action="store_true", help="the object alone, without a word on the way")
-    options.add_argument("--sample", type=float, default=0.04, help="share of the 70,000 pictures")
+    options.add_argument("--sample", type=float, default=0.08, help="share of the 70,000 pictures")
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--workers", type=int, default=2, help="of the peer's DataLoader")
     options.add_argument("--source", type=Path, default=Path(_SOURCE), help="folder of the IDX files")
