@@ -78,8 +78,8 @@ def set_dropout(model: torch.nn.Module, share: float) -> None:
             module.p = 0.0 if name.endswith("attn_dropout") else share
 
 
-def next_logits(model: Any, ids_BT: Tensor, wanted_BT: Tensor, documents_BT: Tensor | None) -> Tensor:
-    """Return the vocabulary's logits [M, V] for the token after each wanted position.
+def next_logits(model: Any, ids_BT: Tensor, wanted_BT: Tensor | None, documents_BT: Tensor | None) -> Tensor:
+    """Return the vocabulary's logits [M, V] for the token after each wanted position; without these, after all.
 
     Where `documents_BT` numbers the documents of the rows, a position sees its own document only, and its place is
     counted from that document's beginning: each is read as if it stood alone.
@@ -88,7 +88,7 @@ def next_logits(model: Any, ids_BT: Tensor, wanted_BT: Tensor, documents_BT: Ten
     if documents_BT is not None:
         seen = {"attention_mask": _within_B1TT(documents_BT), "position_ids": _places(documents_BT)}
     hidden_BTD = model.base_model(input_ids=ids_BT, use_cache=False, **seen).last_hidden_state
-    logits_MV: Tensor = model.lm_head(hidden_BTD[wanted_BT])
+    logits_MV: Tensor = model.lm_head(hidden_BTD.flatten(0, 1) if wanted_BT is None else hidden_BTD[wanted_BT])
     return logits_MV
 
 

@@ -3,15 +3,17 @@
 # B rows of a batch, T tokens, M positions of a batch that are predicted, N predictions, V vocabulary, C classes
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from modelmill.models.causal import next_logits
 from modelmill.models.sequence import target_logits
 from modelmill.models.text import family
+from modelmill.training.causal_data import NOTHING
 from modelmill.training.data import Batch
 
 
@@ -41,9 +43,12 @@ def masked_lm(model: Any, batch: Batch) -> Scored:
 def causal_lm(model: Any, batch: Batch) -> Scored:
     """Predict the next token wherever there is one."""
     tensors = batch.tensors
-    wanted_BT = tensors["targets"] >= 0
-    logits_MV = next_logits(model, tensors["ids"], wanted_BT, tensors.get("documents"))
-    return _cross_entropy(logits_MV, tensors["targets"][wanted_BT], model.training)
+    targets_N = tensors["targets"].flatten()
+    # Rows are packed: to leave out the few positions without a next token would cost more than to compute them.
+    logits_NV = next_logits(model, tensors["ids"], None, tensors.get("documents"))
+    scored = _cross_entropy(logits_NV, targets_N, model.training)
+    # Last: where a number is read off a tensor, what is translated (`compile`) ends.
+    return replace(scored, count=_wanted(targets_N))
 
 
 def target_tokens(model: Any, batch: Batch, smoothing: float = 0.0) -> Scored:
@@ -85,7 +90,13 @@ def squared_error(model: Any, batch: Batch) -> Scored:
 def _cross_entropy(logits_NC: Tensor, targets_N: Tensor, learning: bool, smoothing: float = 0.0) -> Scored:
     logits_NC = logits_NC.float()
     smoothed = smoothing if learning else 0.0
-    loss = F.cross_entropy(logits_NC, targets_N, reduction="sum", label_smoothing=smoothed)
+    loss = F.cross_entropy(logits_NC, targets_N, reduction="sum", label_smoothing=smoothed, ignore_index=NOTHING)
     # Over a vocabulary the best of all is a tenth of a small model's step, and only validation reads it.
     sums = {} if learning else {"accuracy": (logits_NC.argmax(dim=1) == targets_N).sum()}
     return Scored(loss=loss, count=len(targets_N), sums=sums)
+
+
+@torch.compiler.disable
+def _wanted(targets_N: Tensor) -> int:
+    """Return how many positions have a target."""
+    return int((targets_N != NOTHING).sum())
