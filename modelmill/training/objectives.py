@@ -96,7 +96,7 @@ def _cross_entropy(logits_NC: Tensor, targets_N: Tensor, learning: bool, smoothi
     return Scored(loss=loss, count=len(targets_N), sums=sums)
 
 
-@torch.compiler.disable
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def _wanted(targets_N: Tensor) -> int:
     """Return how many positions have a target."""
     return int((targets_N != NOTHING).sum())
