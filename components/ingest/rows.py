@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from components.ingest.settings import Source
+from components.ingest.source_settings import Source
 from modelmill.errors import UserError
 from modelmill.ledger import Rejected
 from modelmill.sources import RawStream, SourceFile, nearest

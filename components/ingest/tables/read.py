@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.ingest.delimited import Delimited
+from components.ingest.formats import Format
 from components.ingest.lines import read_text
 from components.ingest.rows import BATCH_ROWS, Opened
-from components.ingest.settings import Format
 from components.ingest.tables.rows import TableRows, all_empty, decoded, wanted
 from modelmill.errors import UserError
 from modelmill.ledger import Rejected

@@ -13,7 +13,7 @@ from components.ingest.images.decode import Looked, look
 from components.ingest.images.pictures import Pictures
 from components.ingest.images.settings import Images
 from components.ingest.rows import Opened
-from components.ingest.settings import Source
+from components.ingest.source_settings import Source
 from modelmill.ledger import Rejected
 from modelmill.pictures.faults import Fault
 from modelmill.sources import list_files, open_raw
