@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from modelmill.errors import UserError
-from pipelines.recipe import Recipe, load, schema
+from pipelines.recipe import Recipe
+from pipelines.recipe_file import load, schema
 from pipelines.steps import settings_of, step_names
 
 RECIPES = sorted((Path(__file__).resolve().parents[2] / "pipelines" / "recipes").glob("*.yaml"))
