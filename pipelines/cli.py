@@ -209,3 +209,7 @@ def _prediction(prediction: dict[str, Any]) -> str:
         return f"{asked} → {list(prediction.values())[1]}"
     others = ", ".join(f"{label} {share:.3f}" for label, share in prediction["probabilities"].items())
     return f"{prediction['label']}  {prediction['probability']:.3f}  ({others})  {asked}"
+
+
+if __name__ == "__main__":
+    main()
