@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -108,6 +109,23 @@ def test_only_what_a_step_reads_changes_what_it_is_told(tmp_path: Path) -> None:
     for change, wanted in changes.items():
         told = settings_of(read(tmp_path, RIGHT, change))
         assert {name for name in told if told[name] != plain[name]} == wanted, change
+
+
+@pytest.mark.parametrize(
+    ("task", "ingest", "said"),
+    [
+        ("image-classification", "{labelled: [{uri: a.zip}]}", {"images": {"size": 32, "resize": "pad"}}),
+        ("table-regression", "{labelled: [{uri: a.csv}], table: {target: y}}", {"tables": {"impute": "mean"}}),
+        ("sequence-to-sequence", "{labelled: [{uri: a.csv}]}", {"prefix": "sum: ", "tokenizer": {"kind": "bpe"}}),
+    ],
+)
+def test_whatever_a_recipe_says_of_preprocessing_the_step_is_told(
+    task: str, ingest: str, said: dict[str, Any], tmp_path: Path
+) -> None:
+    text = f"name: x\ntask: {task}\ningest: {ingest}\npreprocess: {json.dumps(said)}\nregister: {{name: x}}\n"
+    told = json.loads(settings_of(read(tmp_path, text))["preprocess"])
+    for key, value in said.items():
+        assert value == (told[key] if isinstance(value, str) else {name: told[key][name] for name in value})
 
 
 def test_a_comparison_from_scratch_repeats_fine_tuning_and_evaluation(tmp_path: Path) -> None:
