@@ -229,8 +229,11 @@ def _check_targets(recipe: "Recipe") -> None:
         if recipe.pretrain is not None:
             raise ValueError(f"pretrain: makes encoders or decoders, and {recipe.task} needs both; leave it out")
         return
-    wrong = {"preprocess": (recipe.preprocess, "max_target_tokens"), "finetune": (recipe.finetune, "decoding")}
-    for name, (section, key) in wrong.items():
+    for name, section, key in (
+        ("preprocess", recipe.preprocess, "max_target_tokens"),
+        ("preprocess", recipe.preprocess, "prefix"),
+        ("finetune", recipe.finetune, "decoding"),
+    ):
         if key in _set(section):
             raise ValueError(f"{name}.{key}: is for {' and '.join(get_args(TargetTask))}; leave it out")
 

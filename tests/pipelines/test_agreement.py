@@ -213,6 +213,7 @@ def test_what_is_for_written_answers_alone_is_refused_elsewhere(tmp_path: Path) 
     for change, message in (
         ("finetune:\n  decoding: {beams: 2}", "finetune.decoding: is for sequence-to-sequence; leave it out"),
         ("preprocess: {max_target_tokens: 9}\nfinetune:", "preprocess.max_target_tokens: is for sequence-to-sequence"),
+        ("preprocess: {prefix: 'sum: '}\nfinetune:", "preprocess.prefix: is for sequence-to-sequence"),
     ):
         assert message in refused(tmp_path, RIGHT.replace("finetune:", change))
 
