@@ -32,14 +32,14 @@ def merge_answers(table: pa.Table, fates: Mapping[str, Rows]) -> tuple[pa.Table,
     for place in np.flatnonzero(other).tolist():
         answers = found.setdefault(int(first[place]), {})
         answers.update({(answer["start"], answer["text"]): answer for answer in own[place] + theirs[place]})
-    merged = [[answers[key] for key in sorted(answers)] for answers in found.values()]
+    lists = [[answers[key] for key in sorted(answers)] for answers in found.values()]
     place_N = np.arange(table.num_rows)
     place_N[list(found)] = table.num_rows + np.arange(len(found))
-    column = pa.chunked_array([*table["answers"].chunks, pa.array(merged, ANSWERS)], ANSWERS).take(place_N)
+    column = pa.chunked_array([*table["answers"].chunks, pa.array(lists, ANSWERS)], ANSWERS).take(place_N)
     given = again[other]
     left = np.setdiff1d(fates["duplicate"], given)
-    fates = {**fates, "duplicate": left, "answers_merged": given}
-    return table.set_column(table.schema.get_field_index("answers"), "answers", column), fates
+    merged = table.set_column(table.schema.get_field_index("answers"), "answers", column)
+    return merged, {**fates, "duplicate": left, "answers_merged": given}
 
 
 def _duplicates(table: pa.Table, fates: Mapping[str, Rows]) -> tuple[Rows, Rows]:
