@@ -9,7 +9,15 @@ from pydantic import Field, ValidationError, model_validator
 
 from components.evaluate.settings import Evaluate, unfit_for
 from components.finetune.settings import Finetune
-from components.ingest.settings import COLUMN_FOR, FOR_TABLES, NOT_FOR_TABLES, SEVERAL_TEXTS, WITHOUT_CLASSES, Ingest
+from components.ingest.settings import (
+    COLUMN_FOR,
+    FOR_TABLES,
+    NOT_FOR_TABLES,
+    SEVERAL_TEXTS,
+    WITHOUT_CLASSES,
+    Ingest,
+    unsliceable,
+)
 from components.preprocess.settings import Preprocess
 from components.pretrain.settings import PICTURE_OBJECTIVES, WORDS, Pretrain
 from components.register.settings import Register
@@ -214,7 +222,7 @@ class Recipe(Section):
 
     def _check_task(self) -> None:
         """Refuse what the task's stages would find out only after the stages before them."""
-        if wrong := unfit_for(self.task, self.evaluate):
+        if wrong := unfit_for(self.task, self.evaluate) or unsliceable(self.ingest, self.task, self.evaluate.slices):
             raise ValueError(wrong)
         if self.task != "question-answering" and self.finetune.questions != Questions():
             raise ValueError(

@@ -35,8 +35,9 @@ class Evaluate(Section):
     compare: tuple[Literal["from_scratch"], ...] = ()
     """`from_scratch`: the same fine-tune from random weights is made and measured too."""
     slices: tuple[str, ...] = ()
-    """Columns by whose values the test rows are measured in parts: a table's, `label`, or `text_length`, the characters
-    of a row's texts. Numbers and dates are cut into quarters of the rows."""
+    """Columns by whose values the test rows are measured in parts: a table's, `label`, `text_length`, the characters of
+    a row's texts, `source`, where the sources have names, or one of `ingest.slice_columns`. Numbers and dates are cut
+    into quarters of the rows."""
     slice_thresholds: dict[str, dict[Metric, Threshold]] = Field(default_factory=dict)
     """What every slice of a column with 30 rows or more must be, as in `{street: {accuracy: {min: 0.7}}}`."""
     against_champion: AgainstChampion = AgainstChampion()

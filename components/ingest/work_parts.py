@@ -20,6 +20,8 @@ class Batch:
     times: Sequence[Any] = ()
     others: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     """Further fields by name, where the task's rows have some."""
+    slices: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    """What is kept beside each row of the whole batch, by name."""
 
     def chosen(self, places: Sequence[int]) -> "Batch":
         """Return some of the rows."""
