@@ -102,7 +102,7 @@ class _Known:
 def _settle(
     step: Step, registry: Registry, version: str, settings: RegisterSettings, known: _Known
 ) -> tuple[Report, str]:
-    """Decide beside the present champion and let the first good version be one; return the report and its address.
+    """Decide beside the present champion and let a good version be it where it may; return the report and its address.
 
     Where another run's version was first meanwhile, this one is decided on anew, beside that one.
     """
@@ -111,7 +111,7 @@ def _settle(
     golden = _golden(step, known, predictions)
     while True:
         champion = promotions.champion()
-        beside = champion if champion not in {None, version} else None
+        beside = _beside(promotions, version, champion, known.evidence)
         decided, comparison = judge(
             step.store,
             known.report,
@@ -122,8 +122,8 @@ def _settle(
             fault=known.evidence.champion_fault,
             asked=settings.against_champion,
         )
-        first = champion is None and decided.decision == "promote" and settings.approval == "none"
-        aliases = {*registry.aliases(version)} | ({CHAMPION} if first else set())
+        why = _why_champion(promotions, version, champion, settings) if decided.decision == "promote" else ""
+        aliases = {*registry.aliases(version)} | ({CHAMPION} if why else set())
         final = known.report.adding(
             verdict=decided,
             comparison=comparison,
@@ -140,13 +140,37 @@ def _settle(
         # The report last: whoever reads it finds the others as they were with it.
         tags = {VERDICT_TAG: decided.decision, CHAMPION_TAG: beside or NONE, APPROVAL_TAG: settings.approval}
         registry.tag(version, {**tags, **({GOLDEN_TAG: golden} if golden else {}), REPORT_TAG: address})
-        if not first:
+        if not why:
             return final, address
         try:
-            promotions.promote(version, who=who(), reason="the first version that may be champion")
+            promotions.promote(version, who=who(), reason=why)
         except Overtaken:
             continue
         return final, address
+
+
+def _beside(promotions: Promotions, version: str, champion: str | None, evidence: Evidence) -> str | None:
+    """Return the champion that a version is judged beside, None for none.
+
+    A version that this step promoted before it was cut off is judged beside the same one again.
+    """
+    if champion != version:
+        return champion
+    head = promotions.history.head()
+    assert head is not None
+    cut_off = head.action != "rollback" and head.from_version == evidence.champion_version
+    return head.from_version if cut_off else None
+
+
+def _why_champion(promotions: Promotions, version: str, champion: str | None, settings: RegisterSettings) -> str:
+    """Return why a version with a good verdict becomes champion here, '' where it waits for a command."""
+    if settings.approval != "none" or champion == version:
+        return ""
+    if champion is None:
+        return "the first version that may be champion"
+    # A champion that was taken back would else return with the next run of its recipe.
+    was = any(entry.to_version == version for entry in promotions.history.entries())
+    return "" if was or settings.promote != "by_verdict" else "its recipe promotes by verdict"
 
 
 def _golden(step: Step, known: _Known, predictions: bytes) -> str:

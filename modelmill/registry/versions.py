@@ -248,7 +248,10 @@ def fixed(reference: str) -> Any:
     except MlflowException as error:
         if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
             raise UserError(f"{reference}: {error.message}; {_known(client, name)}") from error
-        raise ModelmillError(f"{reference}: MLflow does not answer: {error.message}") from error
+        raise ModelmillError(
+            f"{reference}: MLflow at {without_credentials(tracking_uri())} gives no answer: "
+            f"{without_credentials(error.message)}; check MLFLOW_TRACKING_URI"
+        ) from None
 
 
 def _local(source: str, folder: Path) -> Path:
