@@ -32,10 +32,12 @@ def settings(
     )
 
 
-def evidence(store: Store, folder: Path, seed: int = 0, at_least: float = 0.6, right: float = 1.0) -> Evidence:
+def evidence(
+    store: Store, folder: Path, seed: int = 0, at_least: float = 0.6, right: float = 1.0, weights: int = 1000
+) -> Evidence:
     """Put a model and all behind it into the store; another seed makes another model of the same data.
 
-    `right` is the share of test rows that it labels as they are.
+    `right` is the share of test rows that it labels as they are, `weights` the size of its weights in bytes.
     """
     source = folder / "reviews.csv"
     source.write_text("text,label\nfine,positive\n")
@@ -46,7 +48,7 @@ def evidence(store: Store, folder: Path, seed: int = 0, at_least: float = 0.6, r
     made_at = write_made(store, labelled, {**made, "report": {"sha256": page.sha256, "bytes": page.bytes}})
     model = folder / f"model-{seed}"
     model.mkdir()
-    (model / "model.safetensors").write_bytes(np.random.default_rng(seed).bytes(1000))
+    (model / "model.safetensors").write_bytes(np.random.default_rng(seed).bytes(weights))
     (model / "config.json").write_text("{}")
     meta = {"task": "text-classification", "labels": ["negative", "positive"], "lineage": {"labelled": labelled}}
     address = save_model(store, model, meta)
