@@ -7,13 +7,15 @@ from typing import Any
 
 from components.ingest.delimited import read_delimited
 from components.ingest.fields import FIELDS
+from components.ingest.formats import Format, format_of
 from components.ingest.images.feed import feed_pictures
 from components.ingest.imdb import read_imdb
 from components.ingest.lines import read_html, read_json_lines, read_text
 from components.ingest.parquet import read_parquet
 from components.ingest.rows import Handed, Listed, Opened, Rows, without_columns
-from components.ingest.settings import WITHOUT_CLASSES, Columns, Format, IngestSettings, Source, format_of
+from components.ingest.settings import WITHOUT_CLASSES, IngestSettings
 from components.ingest.slices import PREFIX, slice_fields, slicing_job
+from components.ingest.source_settings import Columns, Source
 from components.ingest.squad import read_squad
 from components.ingest.tables.feed import feed_table
 from components.ingest.tables.prepare import PreparedTable

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from components.ingest.formats import format_of
 from components.ingest.images.cifar import names_beside, read_cifar, refuse_pickle, refuse_pickled_members
 from components.ingest.images.examine import Examined, examine
 from components.ingest.images.files import read_files
@@ -24,7 +25,8 @@ from components.ingest.images.zips import read_zip
 from components.ingest.labels import labeller
 from components.ingest.payload import IMAGE
 from components.ingest.rows import Handed, Listed, Opened, without_columns
-from components.ingest.settings import IngestSettings, LabelRule, Source, format_of
+from components.ingest.settings import IngestSettings, LabelRule
+from components.ingest.source_settings import Source
 from components.ingest.text.personal import Personal
 from components.ingest.work import Worked, draw
 from components.ingest.work_parts import Dropped

@@ -1,7 +1,6 @@
 """Reads Parquet with a column of image files: bytes, or the `struct<bytes, path>` of Hugging Face datasets."""
 
 import json
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,14 +26,8 @@ def read_image_parquet(
         UserError: a column is missing or holds no image files, or the file cannot be read to its end.
         ModelmillError: the file was changed while it was read.
     """
-    # Parquet is read from its end: a copy is what can be checked before the first row is trusted.
-    copy = opened.scratch / "source.parquet"
-    try:
-        with copy.open("wb") as file:
-            shutil.copyfileobj(opened.raw, file, 1 << 20)
+    with opened.copy(".parquet") as copy:
         yield from _pictures(opened, copy, image, label, slices)
-    finally:
-        copy.unlink(missing_ok=True)
 
 
 def _pictures(opened: Opened, copy: Path, image: str, label: str | None, slices: Sequence[str]) -> Iterator[Pictures]:

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from components.ingest.formats import Format, format_of
 from components.ingest.payload import Payload, Target, table_payload
 from components.ingest.rows import Listed, Opened
-from components.ingest.settings import SOURCE, Format, IngestSettings, format_of
+from components.ingest.settings import SOURCE, IngestSettings
 from components.ingest.tables.checks import check_columns, check_target, constant_columns
 from components.ingest.tables.drift import Finding, compare, settle
 from components.ingest.tables.profile import Profile
