@@ -79,7 +79,8 @@ def precision_recall_curves(
     from sklearn.metrics import average_precision_score, precision_recall_curve
 
     curves = []
-    for index, label in enumerate(labels):
+    # Of two labels the one that `roc_curves` draws is the first here too.
+    for index in range(len(labels)) if len(labels) > 2 else [1, 0]:
         positive_N = truth_N == index
         if not 0 < positive_N.sum() < len(positive_N):
             continue
@@ -91,7 +92,7 @@ def precision_recall_curves(
         area, rows = float(average_precision_score(positive_N, probability_NL[:, index])), int(positive_N.sum())
         curves.append(
             PrecisionRecall(
-                label=label,
+                label=labels[index],
                 average_precision=round(area, DECIMALS),
                 interval=_rounded(precision_interval(area, rows)),
                 guess=round(rows / len(positive_N), DECIMALS),
