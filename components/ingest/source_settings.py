@@ -71,6 +71,8 @@ class Source(Section):
     """Where label and pixels stand in a CSV file with a picture a row."""
     document: Literal["line", "block", "file"] = "line"
     """What of a text file is a document: each line, each block between blank lines, or the whole file."""
+    licence: str | None = Field(default=None, min_length=1)
+    """Under which licence the files may be used, for the model card, as in `MIT`."""
     quoting: bool = True
     """Whether a field may stand in double quotes; false takes a quote as it stands. For csv and tsv."""
 

@@ -1,8 +1,8 @@
 """Serves a model over HTTP as MLflow's scoring protocol says it: `/invocations`, `/ping`, `/health`, `/version`.
 
 `python -m modelmill.models.server REFERENCE` is all that an image with torch needs, and what the train image runs: the
-reference is a registered version, or the address that the model has in a store. The server is MLflow's own; the answers are those of
-`modelmill predict`.
+reference is a registered version, or the address that the model has in a store. The server is MLflow's own; the answers
+are those of `modelmill predict`.
 """
 
 import argparse

@@ -14,6 +14,8 @@ from components.register.settings import RegisterSettings
 from modelmill.errors import ModelmillError, UserError
 from modelmill.evaluation.document import Report
 from modelmill.models.folder import read_files
+from modelmill.registry.card import FILE as CARD_FILE
+from modelmill.registry.card import description
 from modelmill.registry.files import changed_files
 from modelmill.registry.lineage import verify
 from modelmill.registry.promotion import Promotions
@@ -84,6 +86,27 @@ def test_the_first_good_version_is_champion_by_the_history(step: Step, tmp_path:
     golden = step.store.get_addressed(tags["modelmill.golden"])
     assert len(golden["rows"]) == 8
     assert golden["rows"][0]["answer"] == [0.25, 0.75]
+
+
+def test_a_version_has_its_card_among_its_files_and_a_word_on_its_page(step: Step, tmp_path: Path, name: str) -> None:
+    given = evidence(step.store, tmp_path)
+    made = run(step, settings(name), given)
+    client = mlflow_client()
+    version = client.get_model_version(name, "1")
+    assert version.description == description(_report(step.store, made))
+    assert version.description.startswith("Verdict: promote. Accuracy ")
+    root = Path(client.get_model_version_download_uri(name, "1").removeprefix("file://"))
+    kept = (root / CARD_FILE).read_text()
+    assert f'load_model("models:/{name}/VERSION")' in kept
+    assert "**promote**" in kept
+    assert given.labelled in kept
+    # What was registered is whole without it, so that a card is no change to a model.
+    assert changed_files(step.store, fetch(f"models:/{name}/1", tmp_path / "fetched"), given.model) == []
+    files = read_files(step.store, made.report)[0]
+    assert f"models:/{name}/1" in files[CARD_FILE].decode()
+    again = run(step, settings(name), given)
+    assert again == made
+    assert (root / CARD_FILE).read_text() == kept
 
 
 def test_registering_again_changes_nothing(step: Step, tmp_path: Path, name: str) -> None:

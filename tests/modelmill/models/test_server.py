@@ -175,8 +175,8 @@ def test_a_folder_in_a_bucket_is_served_and_one_that_was_changed_is_not(tmp_path
     found = model_folder(f"{s3_uri}/served", tmp_path / "fetched")
     assert address_of(found) == address
     client.put_object(Bucket=bucket, Key=f"{prefix}/served/config.json", Body=b"{}")
-    with pytest.raises(ModelmillError, match="was changed: its modelmill.json says the digest"):
+    with pytest.raises(ModelmillError, match=r"was changed: its .* says the digest"):
         model_folder(f"{s3_uri}/served", tmp_path / "again")
-    with pytest.raises(UserError, match="holds no modelmill.json"):
-        client.put_object(Bucket=bucket, Key=f"{prefix}/other/config.json", Body=b"{}")
+    client.put_object(Bucket=bucket, Key=f"{prefix}/other/config.json", Body=b"{}")
+    with pytest.raises(UserError, match="so it is not a model of"):
         model_folder(f"{s3_uri}/other", tmp_path / "other")
