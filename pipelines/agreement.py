@@ -12,7 +12,7 @@ from components.ingest.settings import (
     unsliceable,
 )
 from components.pretrain.settings import PICTURE_OBJECTIVES, WORDS
-from modelmill.evaluation.checks import LanguageMetric
+from modelmill.evaluation.checks import CostMetric, LanguageMetric
 from modelmill.models.architecture import EncoderDecoder, ImageNetwork, TableNetwork
 from modelmill.settings import Section, TableTask, TargetTask
 from modelmill.training.question_settings import Questions, misfit
@@ -117,7 +117,8 @@ def _check_texts(recipe: "Recipe") -> None:
 def _check_language_model(recipe: "Recipe") -> None:
     for name in recipe.evaluate.thresholds:
         # What is no figure of a labelled task is refused below.
-        measured = name == "accuracy" or (name in get_args(LanguageMetric)) == recipe.is_language_model
+        of_all = name == "accuracy" or name in get_args(CostMetric)
+        measured = of_all or (name in get_args(LanguageMetric)) == recipe.is_language_model
         measured = measured or recipe.writes_targets
         if not measured or (name, recipe.task) in _NOT_MEASURED:
             raise ValueError(f"evaluate.thresholds.{name}: is not measured for {recipe.task}")

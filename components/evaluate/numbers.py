@@ -10,9 +10,9 @@ import pyarrow as pa
 
 from components.evaluate.rows import ask_of, asked_rows
 from components.evaluate.settings import EvaluateSettings
-from components.evaluate.subject import Subject
+from components.evaluate.subject import Subject, check_finite
 from modelmill.dataset import Dataset
-from modelmill.errors import ModelmillError, UserError
+from modelmill.errors import UserError
 from modelmill.evaluation import baselines
 from modelmill.evaluation.document import Data, NumberInterval, Report, Split
 from modelmill.evaluation.measure import Asked
@@ -34,12 +34,13 @@ def measure_regression(
     """Return the report on a regression, the table of its predictions, and what may be probed.
 
     Raises:
-        UserError: fewer than two test rows, no training rows, or data without the columns that the model reads.
-        ModelmillError: the model predicts another column, or its numbers are not finite.
+        UserError: fewer than two test rows, no training rows, data without the columns that the model reads, or with
+            another target.
+        NoAnswers: the model's numbers are not finite.
     """
     rows, inputs = _test_rows(dataset)
     if facts["target"] != rows.target:
-        raise ModelmillError(
+        raise UserError(
             f"the model predicts {facts['target']!r}, {dataset.address} has the target {rows.target!r}: fine-tune on "
             "the dataset that you evaluate on"
         )
@@ -97,12 +98,7 @@ def _predict(step: Step, predictor: "Predictor", inputs: list[Any], ids: Sequenc
         step.progress(f"scoring the {split} set", start, len(inputs), "rows")
         predicted_N[start : start + _CHUNK] = predictor.predict(inputs[start : start + _CHUNK])
     step.progress(f"scoring the {split} set", len(inputs), len(inputs), "rows")
-    bad = np.flatnonzero(~np.isfinite(predicted_N))
-    if len(bad):
-        raise ModelmillError(
-            f"the model gives no finite number for {len(bad):,} of {len(inputs):,} {split} rows (the first is "
-            f"{ids[bad[0]]}): its training diverged; lower finetune.lr"
-        )
+    check_finite(np.isfinite(predicted_N), ids, "number", f"{split} rows", "finetune.lr")
     return predicted_N
 
 

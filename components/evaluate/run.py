@@ -11,14 +11,14 @@ import pyarrow as pa
 from components.evaluate.language import measure_language
 from components.evaluate.numbers import measure_regression
 from components.evaluate.probe import cost_figures, probed
-from components.evaluate.questions import measure_questions
+from components.evaluate.questions import asked_questions, measure_questions
 from components.evaluate.rows import ask_of, check_features, read_test_rows
 from components.evaluate.settings import EvaluateSettings
 from components.evaluate.slices import with_slices
-from components.evaluate.subject import Subject
-from components.evaluate.targets import measure_answers
+from components.evaluate.subject import Subject, check_finite
+from components.evaluate.targets import asked_texts, measure_answers
 from modelmill.dataset import Dataset, encode, open_dataset
-from modelmill.errors import ModelmillError, UserError
+from modelmill.errors import UserError
 from modelmill.evaluation import baselines
 from modelmill.evaluation.checks import main_metric
 from modelmill.evaluation.document import Data, Report, Split
@@ -37,10 +37,6 @@ _CHUNK = 256
 # Rows are in the order of a hash, so the first ones are a fair sample; more of them add minutes and gigabytes to tf-idf
 # and little to its accuracy.
 _BASELINE_ROWS = 200_000
-
-
-class NoAnswers(ModelmillError):  # noqa: N818 - it says what the model gives
-    """A model gives no finite probabilities."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +79,7 @@ def run(step: Step, settings: EvaluateSettings, model: str, labelled: str) -> Ev
     Raises:
         UserError: fewer than two test rows, training rows that no baseline can be fitted on, or a model of other labels
             or columns than the dataset.
-        NoAnswers: the model gives no usable probabilities.
+        NoAnswers: the model gives no finite numbers.
     """
     if settings.task in get_args(LanguageTask):
         address, summary = measure_language(step, settings, model, labelled)
@@ -107,15 +103,13 @@ def _numbers(of: _Model) -> Measured:
 def _questions(of: _Model) -> Measured:
     predictor = of.load()
     report, table = measure_questions(of.step, of.settings, of.dataset, predictor, of.facts)
-    asked = of.dataset.table("test", ["question", "context"]).to_pylist()
-    return report, table, Subject(predictor=predictor, folder=of.folder, inputs=asked)
+    return report, table, asked_questions(of.dataset, predictor, of.folder, table)
 
 
 def _targets(of: _Model) -> Measured:
     predictor = of.load()
     report, table = measure_answers(of.step, of.settings, of.dataset, predictor, of.facts)
-    sources = of.dataset.table("test", ["text"])["text"].to_pylist()
-    return report, table, Subject(predictor=predictor, folder=of.folder, inputs=sources)
+    return report, table, asked_texts(of.dataset, predictor, of.folder, table)
 
 
 def _classes(of: _Model) -> Measured:
@@ -172,12 +166,7 @@ def _predict(step: Step, predictor: "Predictor", rows: TestRows) -> Floats:
         chunk = order[start : start + _CHUNK]
         probability_NL[chunk] = predictor.predict([rows.inputs[row] for row in chunk])
     step.progress("scoring the test set", len(order), len(order), "rows")
-    bad = np.flatnonzero(~np.isfinite(probability_NL).all(axis=1))
-    if len(bad):
-        raise NoAnswers(
-            f"the model gives no finite probabilities for {len(bad):,} of {len(order):,} test rows (the first is "
-            f"{rows.ids[bad[0]]}): its training diverged; lower finetune.lr"
-        )
+    check_finite(np.isfinite(probability_NL).all(axis=1), rows.ids, "probabilities", "test rows", "finetune.lr")
     return probability_NL
 
 

@@ -17,7 +17,7 @@ from modelmill.evaluation.checks import (
     Threshold,
 )
 from modelmill.evaluation.comparison import AgainstChampion
-from modelmill.evaluation.ladders import CHANGES, Change
+from modelmill.evaluation.ladders import CHANGES, EXPLAINED, Change
 from modelmill.settings import LanguageTask, Section, Task, TextTask
 
 
@@ -44,13 +44,14 @@ class Evaluate(Section):
     """What the model must show beside the champion, on the same rows, to take its place."""
     robustness: tuple[Change, ...] = ()
     """Changes to the test rows under which the model is measured too, each at several strengths. Of texts `typos`,
-    `truncation`, `case`; of pictures `noise`, `blur`, `brightness`, `rotation`, `fgsm`; of tables `noise`, `missing`,
-    `fgsm` (the fast gradient sign method: one step that is to mislead this very model)."""
+    `truncation`, `case` (of a question and its context, the question's); of pictures `noise`, `blur`, `brightness`,
+    `rotation`, `fgsm`; of tables `noise`, `missing`, `fgsm` (the fast gradient sign method: one step that is to mislead
+    this very model)."""
     explain: int = Field(default=0, ge=0, le=50)
     """Answers, half of them wrong, of which the report tells which tokens, pixels or columns moved them."""
     cost: bool = False
-    """Whether time, memory and size are measured, as they always are where a threshold is on one; the machine that
-    evaluates is told with them."""
+    """Whether time, tokens a second, memory and size are measured, as they always are where a threshold is on one; the
+    machine that evaluates is told with them."""
 
     @property
     def measures_cost(self) -> bool:
@@ -123,7 +124,7 @@ def unfit_for(task: Task, evaluate: Evaluate) -> str:
         figures, has = [*get_args(TargetMetric), "loss", "perplexity"], ["frequent", "copy"]
     elif task in get_args(LanguageTask):
         figures += get_args(LanguageMetric)
-    figures += [] if task in get_args(LanguageTask) else get_args(CostMetric)
+    figures += get_args(CostMetric)
     asked = {f"thresholds.{name}": name for name in evaluate.thresholds}
     for column, thresholds in evaluate.slice_thresholds.items():
         asked |= {f"slice_thresholds.{column}.{name}": name for name in thresholds}
@@ -147,10 +148,7 @@ def _unfit_probe(task: Task, evaluate: Evaluate) -> str:
         if change not in changes:
             known = f"for which there are {', '.join(changes)}" if changes else "for which there is none; leave it out"
             return f"evaluate.robustness: {change} is no change to the rows of {task}, {known}"
-    if evaluate.explain and not changes:
-        return (
-            f"evaluate.explain: answers of {task} are not explained, only those of {', '.join(CHANGES)}; leave it out"
-        )
-    if evaluate.cost and task in get_args(LanguageTask):
-        return f"evaluate.cost: is not measured of {task}; leave it out"
+    if evaluate.explain and task not in EXPLAINED:
+        known = ", ".join(EXPLAINED)
+        return f"evaluate.explain: answers of {task} are not explained, only those of {known}; leave it out"
     return ""

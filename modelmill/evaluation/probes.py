@@ -113,6 +113,8 @@ class Speed(Section):
     p99_interval: tuple[float, float]
     """95 %, from the order of the times; its upper end is the longest time where there are too few for another."""
     rows_per_second: float
+    tokens_per_second: float | None = None
+    """Written, by a model that answers with texts; read, by one that fills in masks; None of all others."""
 
 
 class Cost(Section):
