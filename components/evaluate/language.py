@@ -54,6 +54,10 @@ def measure_language(step: Step, settings: EvaluateSettings, model: str, corpus:
     """
     from modelmill.models.predict import load_predictor
 
+    if settings.lm_eval is not None:
+        from components.evaluate.harness import check_installed
+
+        check_installed()
     dataset = open_dataset(step.store, corpus)
     count = dataset.rows(HELD_OUT)
     if not count:

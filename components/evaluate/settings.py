@@ -21,6 +21,19 @@ from modelmill.evaluation.ladders import CHANGES, EXPLAINED, Change
 from modelmill.settings import LanguageTask, Section, Task, TextTask
 
 
+class Harness(Section):
+    """Tasks of lm-evaluation-harness, for a causal language model; needs `pip install 'modelmill[lm-eval]'`."""
+
+    tasks: tuple[str, ...] = Field(min_length=1)
+    """Their names, or those of groups, as `lm_eval ls tasks` lists them. Their data come from the Hub, where a task names
+    no files of its own."""
+    limit: int | None = Field(default=None, ge=1)
+    """Rows of each task that are asked at most; all, if left out."""
+    include: str | None = None
+    """A folder of further tasks, as the harness's YAML files, and their data: a path, or a URI as a source's. A task
+    names the files of its data from this folder. Such files may hold code, which runs."""
+
+
 class Evaluate(Section):
     """The recipe's section `evaluate`: what the model must reach on the held-out test rows."""
 
@@ -52,6 +65,9 @@ class Evaluate(Section):
     cost: bool = False
     """Whether time, tokens a second, memory and size are measured, as they always are where a threshold is on one; the
     machine that evaluates is told with them."""
+
+    lm_eval: Harness | None = None
+    """Tasks of lm-evaluation-harness, whose figures the report tells beside its own."""
 
     @property
     def measures_cost(self) -> bool:
@@ -104,10 +120,13 @@ class EvaluateSettings(Evaluate):
     """`from_scratch`: the comparison of `compare`; `champion`: the version in use. They answer to no threshold and no
     baseline of their own."""
 
+    lm_eval_pinned: str = ""
+    """Fingerprint of `lm_eval.include` when the run began."""
+
     @model_validator(mode="after")
     def _comparison_has_no_checks(self) -> "EvaluateSettings":
         asked = self.thresholds or self.must_beat or self.compare or self.slices
-        if self.subject != "model" and (asked or self.robustness or self.explain or self.cost):
+        if self.subject != "model" and (asked or self.robustness or self.explain or self.cost or self.lm_eval):
             raise ValueError(f"subject {self.subject}: thresholds, must_beat and compare must be empty, as all else")
         return self
 
@@ -151,4 +170,6 @@ def _unfit_probe(task: Task, evaluate: Evaluate) -> str:
     if evaluate.explain and task not in EXPLAINED:
         known = ", ".join(EXPLAINED)
         return f"evaluate.explain: answers of {task} are not explained, only those of {known}; leave it out"
+    if evaluate.lm_eval is not None and task != "causal-lm":
+        return f"evaluate.lm_eval: the harness asks models of causal-lm, and the task is {task}; leave it out"
     return ""
