@@ -41,6 +41,8 @@ class _Only(importlib.machinery.PathFinder):
         return found
 
 
+# An editable install of this tree would bring in what the image does not copy.
+sys.meta_path[:] = [each for each in sys.meta_path if "editable" not in getattr(each, "__module__", "")]
 sys.meta_path.insert(0, _Only)
 """
 
