@@ -168,7 +168,7 @@ class Ingest(Section):
     """The target and the features of a table, a row per example."""
     decontaminate: int | None = Field(default=13, ge=1, le=100)
     """Texts of the corpus with a run of so many words of a validation or test row are dropped; null keeps them."""
-    slice_columns: tuple[str, ...] = ()
+    slice_columns: list[str] = Field(default_factory=list)
     """Further columns of the labelled sources, kept beside each row as they stand there for `evaluate.slices`; no model
     reads them, and of a table they are no features."""
 

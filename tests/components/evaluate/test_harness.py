@@ -11,6 +11,7 @@ import pytest
 from components.evaluate.run import run
 from components.evaluate.settings import EvaluateSettings
 from components.pretrain.run import run as pretrain
+from modelmill.digest import canonical_json
 from modelmill.errors import ModelmillError, UserError
 from modelmill.evaluation.document import Report
 from modelmill.evaluation.probes import HarnessFigure
@@ -82,21 +83,23 @@ def tasks(tmp_path: Path) -> Path:
     return folder
 
 
+def settings(**told: Any) -> EvaluateSettings:
+    return EvaluateSettings.model_validate_json(canonical_json({"task": "causal-lm", "must_beat": [], **told}))
+
+
 def measured(store: Store, folder: Path, **told: Any) -> tuple[str, dict[str, bytes]]:
     step = samples.step_of(store, folder)
     model = pretrain(step, MODELS["causal-lm"], samples.tokens(store, folder).corpus, "").model
     include = told.get("include")
     pinned = fingerprint(include) if include else ""
-    asked = EvaluateSettings.model_validate(
-        {"task": "causal-lm", "must_beat": (), "lm_eval": told, "lm_eval_pinned": pinned}
-    )
+    asked = settings(lm_eval=told, lm_eval_pinned=pinned)
     made = run(samples.step_of(store, folder, "evaluate"), asked, model, samples.write_corpus(store, CORPUS))
     return model, read_files(store, made.report)[0]
 
 
 @pytest.mark.skipif(INSTALLED, reason="lm-evaluation-harness is installed")
 def test_without_the_extra_the_way_to_it_is_told_before_anything_is_fetched(store: Store, tmp_path: Path) -> None:
-    told = EvaluateSettings.model_validate({"task": "causal-lm", "must_beat": (), "lm_eval": {"tasks": ["hellaswag"]}})
+    told = settings(lm_eval={"tasks": ["hellaswag"]})
     with pytest.raises(UserError, match=r"not installed here: pip install 'modelmill\[lm-eval\]'") as error:
         run(samples.step_of(store, tmp_path), told, "models/" + "0" * 64, "datasets/" + "0" * 64)
     assert error.value.exit_code == 2
@@ -143,8 +146,7 @@ def test_a_limit_is_kept_and_a_task_that_is_not_there_is_told(store: Store, tmp_
 
 @with_extra
 def test_tasks_that_changed_since_the_run_began_are_refused(store: Store, tmp_path: Path, tasks: Path) -> None:
-    told = {"task": "causal-lm", "must_beat": (), "lm_eval": {"tasks": ["own_choice"], "include": str(tasks)}}
-    asked = EvaluateSettings.model_validate({**told, "lm_eval_pinned": "0" * 64})
+    asked = settings(lm_eval={"tasks": ["own_choice"], "include": str(tasks)}, lm_eval_pinned="0" * 64)
     step = samples.step_of(store, tmp_path)
     model = pretrain(step, MODELS["causal-lm"], samples.tokens(store, tmp_path).corpus, "").model
     with pytest.raises(ModelmillError, match="changed since the run began; run again"):
