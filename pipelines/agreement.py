@@ -3,9 +3,16 @@
 from typing import TYPE_CHECKING, get_args
 
 from components.evaluate.settings import unfit_for
-from components.ingest.settings import COLUMN_FOR, FOR_TABLES, NOT_FOR_TABLES, SEVERAL_TEXTS, WITHOUT_CLASSES
+from components.ingest.settings import (
+    COLUMN_FOR,
+    FOR_TABLES,
+    NOT_FOR_TABLES,
+    SEVERAL_TEXTS,
+    WITHOUT_CLASSES,
+    unsliceable,
+)
 from components.pretrain.settings import PICTURE_OBJECTIVES, WORDS
-from modelmill.evaluation.checks import LanguageMetric
+from modelmill.evaluation.checks import CostMetric, LanguageMetric
 from modelmill.models.architecture import EncoderDecoder, ImageNetwork, TableNetwork
 from modelmill.settings import Section, TableTask, TargetTask
 from modelmill.training.question_settings import Questions, misfit
@@ -110,7 +117,8 @@ def _check_texts(recipe: "Recipe") -> None:
 def _check_language_model(recipe: "Recipe") -> None:
     for name in recipe.evaluate.thresholds:
         # What is no figure of a labelled task is refused below.
-        measured = name == "accuracy" or (name in get_args(LanguageMetric)) == recipe.is_language_model
+        of_all = name == "accuracy" or name in get_args(CostMetric)
+        measured = of_all or (name in get_args(LanguageMetric)) == recipe.is_language_model
         measured = measured or recipe.writes_targets
         if not measured or (name, recipe.task) in _NOT_MEASURED:
             raise ValueError(f"evaluate.thresholds.{name}: is not measured for {recipe.task}")
@@ -190,7 +198,8 @@ def _check_pictures(recipe: "Recipe") -> None:
 
 def _check_task(recipe: "Recipe") -> None:
     """Refuse what the task's stages would find out only after the stages before them."""
-    if wrong := unfit_for(recipe.task, recipe.evaluate):
+    wrong = unfit_for(recipe.task, recipe.evaluate)
+    if wrong := wrong or unsliceable(recipe.ingest, recipe.task, recipe.evaluate.slices):
         raise ValueError(wrong)
     if recipe.task != "question-answering" and recipe.finetune.questions != Questions():
         raise ValueError(f"finetune.questions: is for question-answering, and the task is {recipe.task}; leave it out")

@@ -59,7 +59,7 @@ def _look(document: Document) -> None:
             uri = uri[part]
         try:
             if isinstance(uri, str):
-                (check_there if key[0] == "ingest" else check_base)(uri)
+                (check_there if key[0] in ("ingest", "evaluate") else check_base)(uri)
         except UserError as error:
             wrong.append(f"{document.place(key)}: {'.'.join(map(str, key))}: {error}")
     if wrong:
@@ -84,6 +84,9 @@ def _uri_keys(data: dict[str, Any]) -> Iterator[Key]:
     finetune = data.get("finetune")
     if isinstance(finetune, dict) and isinstance(finetune.get("teacher"), dict) and "base" in finetune["teacher"]:
         yield ("finetune", "teacher", "base")
+    evaluate = data.get("evaluate")
+    if isinstance(evaluate, dict) and isinstance(evaluate.get("lm_eval"), dict) and "include" in evaluate["lm_eval"]:
+        yield ("evaluate", "lm_eval", "include")
     ingest = data.get("ingest")
     for part in ("corpus", "labelled"):
         sources = ingest.get(part) if isinstance(ingest, dict) else None

@@ -14,7 +14,7 @@ from modelmill.digest import canonical_json
 from modelmill.errors import UserError
 from modelmill.evaluation.comparison import AgainstChampion
 from modelmill.settings import Section
-from modelmill.sources import nearest
+from modelmill.sources import fingerprint, nearest
 from pipelines.recipe import Recipe
 
 Stage = Literal["ingest", "preprocess", "pretrain", "finetune", "evaluate", "register"]
@@ -75,8 +75,7 @@ def _training(recipe: Recipe) -> dict[str, Section]:
     task = recipe.task
     told: dict[str, Section] = {
         "preprocess": PreprocessSettings(**_of(recipe.preprocess, Tokens), task=task),
-        # How it compares is decided in register, so that another margin measures nothing again.
-        "evaluate": EvaluateSettings(**{**_own(recipe.evaluate), "against_champion": AgainstChampion()}, task=task),
+        "evaluate": _evaluate(recipe),
         f"evaluate{CHAMPION}": EvaluateSettings(task=task, subject="champion", must_beat=()),
         "register": RegisterSettings(
             **_own(recipe.registration),
@@ -97,6 +96,14 @@ def _training(recipe: Recipe) -> dict[str, Section]:
         told[f"finetune{FROM_SCRATCH}"] = _finetune(recipe, "random")
         told[f"evaluate{FROM_SCRATCH}"] = EvaluateSettings(task=task, subject="from_scratch", must_beat=())
     return told
+
+
+def _evaluate(recipe: Recipe) -> EvaluateSettings:
+    harness = recipe.evaluate.lm_eval
+    pinned = fingerprint(harness.include) if harness is not None and harness.include is not None else ""
+    # How it compares is decided in register, so that another margin measures nothing again.
+    own = {**_own(recipe.evaluate), "against_champion": AgainstChampion()}
+    return EvaluateSettings(**own, task=recipe.task, lm_eval_pinned=pinned)
 
 
 def _finetune(recipe: Recipe, start: Literal["weights", "random"]) -> FinetuneSettings:

@@ -137,6 +137,14 @@ class Opened:
         )
 
 
+def without_columns(file: SourceFile, kind: str, known: Sequence[str]) -> UserError:
+    """Return the error for a file of a format that has no columns to keep beside its rows."""
+    return UserError(
+        f"{file.uri}: format {kind} has no columns, and ingest.slice_columns names some; they are read from "
+        f"{', '.join(known)}: leave slice_columns out, and give each source a name to slice by source"
+    )
+
+
 @dataclass
 class Sorter:
     """Puts rows as they were found into those that can be used and those that cannot."""

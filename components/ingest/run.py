@@ -73,8 +73,12 @@ def run(step: Step, settings: IngestSettings, sources: str, before: str = "") ->
     # Both or none: neither can be opened before the last shard of the other one is in the store.
     datasets = {name: writer.commit() for name, writer in writers.items()}
     page = step.store.put_blob(render(facts(settings, reading, rows, datasets, table, checked.warnings)).encode())
-    report = {"sha256": page.sha256, "bytes": page.bytes}
-    made = {**made_of, "personal": dict(sorted(reading.masked.items())), "report": report}
+    made = {
+        **made_of,
+        "personal": dict(sorted(reading.masked.items())),
+        "licences": {file.uri: one.source.licence for one in listed if one.source.licence for file in one.files},
+        "report": {"sha256": page.sha256, "bytes": page.bytes},
+    }
     if table is not None:
         made["schema"] = known.accept(step.store, table.found, sources)
     summary: dict[str, Any] = {"labels": checked.labels} if rows.payload.classes and settings.labelled else {}

@@ -1,7 +1,7 @@
 """What a recipe's `ingest` section may say."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
@@ -20,6 +20,7 @@ from components.ingest.text.language import Language
 from components.ingest.text.personal import Personal
 from components.ingest.text.settings import NearDuplicates, Quality
 from modelmill.settings import Section, Task
+from modelmill.sources import nearest
 
 
 class LabelledText(Section):
@@ -113,6 +114,8 @@ class Split(Section):
         return self
 
 
+SOURCE = "source"
+"""The name of a row's source, as if it were a column."""
 SEVERAL_TEXTS = frozenset({"pair-classification", "sequence-to-sequence", "question-answering"})
 """The tasks whose labelled rows hold more than one text."""
 WITHOUT_CLASSES = frozenset({"sequence-to-sequence", "question-answering"})
@@ -123,7 +126,7 @@ COLUMN_FOR = {
     **dict.fromkeys(("question", "context", "answers"), "question-answering"),
 }
 """The columns that one task alone reads, and that task."""
-FOR_TABLES = frozenset({"labelled", "label", "split", "max_bad_rows", "table"})
+FOR_TABLES = frozenset({"labelled", "label", "split", "max_bad_rows", "table", "slice_columns"})
 """The keys of this section that mean something for a table."""
 NOT_FOR_TABLES = frozenset({"columns", "label", "pixels", "document"})
 """The keys of a source that mean nothing for a table."""
@@ -165,6 +168,9 @@ class Ingest(Section):
     """The target and the features of a table, a row per example."""
     decontaminate: int | None = Field(default=13, ge=1, le=100)
     """Texts of the corpus with a run of so many words of a validation or test row are dropped; null keeps them."""
+    slice_columns: list[str] = Field(default_factory=list)
+    """Further columns of the labelled sources, kept beside each row as they stand there for `evaluate.slices`; no model
+    reads them, and of a table they are no features."""
 
     @model_validator(mode="after")
     def _sources_make_sense(self) -> Self:
@@ -187,7 +193,32 @@ class Ingest(Section):
             if source.known_format in ("text", "html") and source.label is None:
                 said = f"labelled: {source.uri}: format {source.known_format} has no labels"
                 raise ValueError(f"{said}; use csv, tsv, jsonl or parquet, or give the source a label")
+        if wrong := self._unfit_slices():
+            raise ValueError(wrong)
         return self
+
+    def _unfit_slices(self) -> str:
+        """Return what is wrong with the columns that are kept for slicing."""
+        if self.slice_columns and not self.labelled:
+            return "slice_columns are those of labelled sources, and there is none; leave it out"
+        own = {"label": "is sliced by as it is", "text_length": "is made by evaluation"}
+        if any(source.name is not None for source in self.labelled):
+            own[SOURCE] = "is made of the sources' names"
+        for name in self.slice_columns:
+            if name in own:
+                return f"slice_columns: {name!r} {own[name]}; leave it out, or rename the column"
+            if self.slice_columns.count(name) > 1:
+                return f"slice_columns: {name!r} is named {self.slice_columns.count(name)} times, once is enough"
+            if self.table is not None and name in {self.table.target, *self.table.ignore}:
+                role = "target" if name == self.table.target else "columns to ignore"
+                return f"slice_columns: {name!r} is the table's {role}; leave it out in one of the two"
+        return ""
+
+    @property
+    def slice_names(self) -> tuple[str, ...]:
+        """What is kept beside a row for slicing: `source` where one has a name, and the columns."""
+        named = any(source.name is not None for source in (*self.corpus_sources, *self.labelled))
+        return (*([SOURCE] if named else []), *self.slice_columns)
 
     @property
     def corpus_sources(self) -> list[Source]:
@@ -210,3 +241,23 @@ class IngestSettings(Ingest):
 
     task: Task
     """What the recipe learns."""
+
+
+def unsliceable(ingest: Ingest, task: Task, asked: Sequence[str]) -> str:
+    """Return which of the columns to slice by no row of a task will have, and the way out; nothing where all are there.
+
+    A table's columns are known when it is read.
+    """
+    if ingest.table is not None:
+        return ""
+    named = any(source.name is not None for source in ingest.labelled or ingest.corpus_sources)
+    own = ["width", "height"] if task == "image-classification" else ["text_length"]
+    label = ["label"] if ingest.labelled and task not in WITHOUT_CLASSES else []
+    known = [*([SOURCE] if named else []), *ingest.slice_columns, *own, *label]
+    for name in asked:
+        if name == SOURCE and not named:
+            return f"evaluate.slices: {name!r} is what a row's source is called, and none has a name; give each one"
+        if name not in known:
+            out = nearest(name, known) or f" ({', '.join(known)}); name it in ingest.slice_columns to keep it"
+            return f"evaluate.slices: no row has {name!r}{out}"
+    return ""

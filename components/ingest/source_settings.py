@@ -48,6 +48,8 @@ class Source(Section):
     document, of which the main text is taken; `squad` and `imdb` are those datasets as they are published."""
     columns: Columns = Columns()
     """The columns to read."""
+    name: str | None = Field(default=None, min_length=1, max_length=100)
+    """What the source is called where evaluation measures each source's rows by themselves, by `slices: [source]`."""
     label: str | None = Field(default=None, min_length=1)
     """The label of all rows, where no column holds it: a source for each class, also of plain text."""
     encoding: str = "auto"
@@ -69,6 +71,8 @@ class Source(Section):
     """Where label and pixels stand in a CSV file with a picture a row."""
     document: Literal["line", "block", "file"] = "line"
     """What of a text file is a document: each line, each block between blank lines, or the whole file."""
+    licence: str | None = Field(default=None, min_length=1)
+    """Under which licence the files may be used, for the model card, as in `MIT`."""
     quoting: bool = True
     """Whether a field may stand in double quotes; false takes a quote as it stands. For csv and tsv."""
 

@@ -23,6 +23,8 @@ class Batch:
     """What each row's time column holds; nothing where the source names none."""
     others: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     """Further fields of each row by name, where the task has some."""
+    slices: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    """What is kept beside each row of the whole batch, by name."""
 
     def chosen(self, places: Sequence[int]) -> "Batch":
         """Return some of the rows."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from modelmill.digest import canonical_json, digest, sha256_hex, sha256_of_file
 from modelmill.errors import ModelmillError
-from modelmill.store.backend import Backend, NotFound, check_name
+from modelmill.store.backend import Backend, Changed, NotFound, check_name
 from modelmill.store.keys import CHECKPOINT, blob_key, work_key
 from modelmill.store.place import open_backend
 
@@ -270,8 +270,8 @@ class Store:
             raise self._changed(key, "a JSON object", type(value).__name__)
         return value
 
-    def _changed(self, key: str, wanted: str, found: str) -> ModelmillError:
-        return ModelmillError(f"{self.place(key)}: was changed: should be {wanted}, is {found}; {self._way_out()}")
+    def _changed(self, key: str, wanted: str, found: str) -> Changed:
+        return Changed(f"{self.place(key)}: was changed: should be {wanted}, is {found}; {self._way_out()}")
 
     def _way_out(self) -> str:
         # A new epoch makes every step a miss of the cache, so that what was deleted is made again.

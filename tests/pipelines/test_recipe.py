@@ -68,6 +68,9 @@ def test_a_name_a_task_a_source_and_a_register_name_are_a_recipe(tmp_path: Path)
         ("  epochs: 1", "  folds: 5", "shop.yaml:13: finetune.folds: is for table-classification and table-regression"),
         ("{accuracy: {min: 0.5}}", "{r2: {min: 0.5}}", "shop.yaml:15: evaluate.thresholds.r2: is no figure of text-cl"),
         ("      columns: {text: review}", "      uri: again.csv", "shop.yaml:8: ingest.labelled.0.uri: said twice"),
+        ("{accuracy: {min: 0.5}}", "{}\n  slices: [source]", "'source' is what a row's source is called, and none has"),
+        ("{accuracy: {min: 0.5}}", "{}\n  slices: [lable]", "slices: no row has 'lable'; did you mean 'label'?"),
+        ("{accuracy: {min: 0.5}}", "{}\n  slices: [region]", "(text_length, label); name it in ingest.slice_columns"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_told_with_line_key_and_the_nearest_word(
