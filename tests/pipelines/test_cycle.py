@@ -1,4 +1,4 @@
-"""Train, promote, train a better one, promote it, take it back: on real data, with an MLflow server and a store in S3."""
+"""Train, promote, train a better one, promote it, take it back: on real data, with MLflow's server and S3."""
 
 from dataclasses import dataclass
 from pathlib import Path
