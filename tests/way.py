@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import unquote
 
 # Of one connection, and not of what goes over it. The host stays: S3's signatures are of it.
 _HOPS = {"content-length", "transfer-encoding", "connection", "expect"}
@@ -17,7 +18,7 @@ Counts = Callable[[str, str], bool]
 
 def all_but_code(_method: str, path: str) -> bool:
     """Of the hundred files of code that go with a model none is special."""
-    return "/artifacts/code/" not in path
+    return "/artifacts/code" not in unquote(path)
 
 
 @dataclass

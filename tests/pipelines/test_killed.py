@@ -26,7 +26,7 @@ from tests.components.register.made import evidence, settings
 from tests.modelmill.registry.loadable import loadable_version
 from tests.modelmill.registry.made import promotions, state, version
 from tests.postgresql import BACKENDS, postgresql
-from tests.way import Way, way_to
+from tests.way import Way, all_but_code, way_to
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800), pytest.mark.parametrize("mortals", BACKENDS, indirect=True)]
 Server = TypeVar("Server")
@@ -84,8 +84,8 @@ class Mortals:
 
 def writes(method: str, path: str) -> bool:
     """Whether a request changes what a server holds; the hundred files of code that go with a model are one matter."""
-    reads = path.partition("?")[0].endswith(("search", "get-history"))
-    return method not in {"GET", "HEAD"} and not reads and "/artifacts/code/" not in path
+    reads = method in {"GET", "HEAD"} or path.partition("?")[0].endswith("search")
+    return not reads and all_but_code(method, path)
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,8 @@ def mortals(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
         mlflow_server = stack.enter_context(Mortal.of(mlflow))
         told = {"mlflow": (mlflow_server.server.uri, mlflow_server.kill), "s3": (s3.server.endpoint, s3.kill)}
-        ways, addresses = {}, {}
+        ways: dict[str, Way] = {}
+        addresses: dict[str, str] = {}
         for name, (uri, kill) in told.items():
             addresses[name], ways[name] = stack.enter_context(way_to(uri, Way(counts=writes, kill=kill)))
         patch = stack.enter_context(pytest.MonkeyPatch.context())

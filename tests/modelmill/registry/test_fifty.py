@@ -1,4 +1,4 @@
-"""Fifty who move one champion at once, on real servers, each with a client of its own: one wins, all others are told."""
+"""Fifty who move one champion at once, on real servers, each with its own client: one wins, all others are told."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
