@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 # Of the tests, what needs Debian's parts (tools/install-debian) runs only where they are.
-SYSTEM := $(shell command -v chromium >/dev/null 2>&1 && echo yes)
+SYSTEM := $(shell command -v chromium >/dev/null 2>&1 && ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 && echo yes)
 # Files of tests go to this many processes; what a file starts, it starts once.
 WORKERS ?= 2
 RUN_TESTS := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder

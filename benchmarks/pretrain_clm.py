@@ -9,7 +9,6 @@ translated (`compile`). The rate is of tokens a second once both have warmed up.
 """
 
 import argparse
-import json
 import pickle
 import re
 import shutil
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.documents import corpus, steady_rate
-from benchmarks.measure import alternate, report, step_in
+from benchmarks.measure import alternate, begin, options, report, step_in
 
 _VOCABULARY = 1000
 _ROW, _ROWS = 64, 12
@@ -32,20 +31,10 @@ _EVALUATED = re.compile(r"step (\d+): train loss ([\d.]+), val loss ([\d.]+)")
 
 def main() -> None:
     """Run the rounds and print the figures; as a child of itself, run one side once."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("nanogpt", type=Path, metavar="NANOGPT")
-    options.add_argument("--json", action="store_true", help="the object alone, without a word on the way")
-    options.add_argument("--steps", type=int, default=600)
-    options.add_argument("--rounds", type=int, default=5)
-    options.add_argument("--side", nargs=3, metavar=("SIDE", "FOLDER", "DATASET"), help=argparse.SUPPRESS)
-    options.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
-    given = options.parse_args()
-    if given.side is None:
-        with tempfile.TemporaryDirectory() as folder:
-            _measure(Path(folder), given)
-        return
-    side, folder, dataset = given.side
-    print(json.dumps((_ours if side == "ours" else _nanogpt)(Path(folder), dataset, given)))
+    asked = options(__doc__)
+    asked.add_argument("nanogpt", type=Path, metavar="NANOGPT")
+    asked.add_argument("--steps", type=int, default=600)
+    begin(asked.parse_args(), _measure, {"ours": _ours, "nanogpt": _nanogpt})
 
 
 def _measure(folder: Path, given: argparse.Namespace) -> None:

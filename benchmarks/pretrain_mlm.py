@@ -13,38 +13,29 @@ import argparse
 import json
 import math
 import statistics
-import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from benchmarks.documents import corpus, steady_rate, token_lists
-from benchmarks.measure import alternate, faster_precision, report, step_in
+from benchmarks.measure import alternate, begin, faster_precision, options, report, step_in
+from benchmarks.trainer import arguments, clock
 
 _VOCABULARY = 16_000
 _ROW = 128
 _ROWS = 8
 _LR, _WARMUP, _DECAY = 1e-3, 0.1, 0.01
-_SHAPE = {"family": "bert", "layers": 4, "width": 256, "heads": 4}
+_SHAPE: dict[str, Any] = {"family": "bert", "layers": 4, "width": 256, "heads": 4}
 
 
 def main() -> None:
     """Run the rounds and print the figures; as a child of itself, run one side once."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--json", action="store_true", help="the object alone, without a word on the way")
-    options.add_argument("--steps", type=int, default=120, help=f"of {_ROWS} rows of {_ROW} tokens")
-    options.add_argument("--rounds", type=int, default=5)
-    options.add_argument("--no-compile", action="store_true", help="leave modelmill's model untranslated")
-    options.add_argument("--side", nargs=3, metavar=("SIDE", "FOLDER", "DATASET"), help=argparse.SUPPRESS)
-    options.add_argument("--precision", default="auto", help=argparse.SUPPRESS)
-    options.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
-    given = options.parse_args()
-    if given.side is None:
-        with tempfile.TemporaryDirectory() as folder:
-            _measure(Path(folder), given)
-        return
-    side, folder, dataset = given.side
-    print(json.dumps((_ours if side == "ours" else _trainer)(Path(folder), dataset, given)))
+    asked = options(__doc__)
+    asked.add_argument("--steps", type=int, default=120, help=f"of {_ROWS} rows of {_ROW} tokens")
+    asked.add_argument("--no-compile", action="store_true", help="leave modelmill's model untranslated")
+    asked.add_argument("--precision", default="auto", help=argparse.SUPPRESS)
+    begin(asked.parse_args(), _measure, {"ours": _ours, "trainer": _trainer})
 
 
 def _measure(folder: Path, given: argparse.Namespace) -> None:
@@ -112,28 +103,57 @@ def _first_step(events: Path) -> float:
 
 def _trainer(folder: Path, dataset: str, given: argparse.Namespace) -> dict[str, Any]:
     import torch
-    from transformers import (
-        BertConfig,
-        BertForMaskedLM,
-        DataCollatorForLanguageModeling,
-        Trainer,
-        TrainerCallback,
-        TrainingArguments,
-    )
+    from transformers import DataCollatorForLanguageModeling, Trainer
 
     tokenizer = _tokenizer(folder, dataset)
-    frame = (tokenizer.cls_token_id, tokenizer.sep_token_id)
-    rows = [{"input_ids": [frame[0], *ids[: _ROW - 2], frame[1]]} for ids in token_lists(folder, dataset, "train")]
+    rows = _rows(folder, dataset, "train", tokenizer)
     mean = sum(len(row["input_ids"]) for row in rows) / len(rows)
     # As many real tokens in a step as the other side has.
     batch = round(_ROWS * _ROW / mean)
     torch.manual_seed(given.seed)
-    model = BertForMaskedLM(
+    model = _bert(len(tokenizer))
+    ticks = clock()
+    told = arguments(
+        folder,
+        given,
+        per_device_train_batch_size=batch,
+        learning_rate=_LR,
+        warmup_steps=round(_WARMUP * given.steps),
+        weight_decay=_DECAY,
+    )
+    began = time.perf_counter()
+    trainer = Trainer(
+        model=model,
+        args=told,
+        train_dataset=rows,
+        data_collator=DataCollatorForLanguageModeling(tokenizer, mlm=True, mlm_probability=0.15),
+        callbacks=[ticks],
+    )
+    trainer.train()
+    warm = len(ticks.ends) // 10
+    steps = [after - before for before, after in pairwise(ticks.ends[warm:])]
+    out = folder / f"trainer-{given.seed}-model"
+    model.save_pretrained(out)
+    return {
+        # Its batches are drawn, so their real tokens are their number times the documents' mean.
+        "rate": batch * mean / statistics.fmean(steps),
+        "start_seconds": round(ticks.ends[0] - began, 1),
+        "tokens": round(batch * mean * given.steps),
+        "precision": given.precision,
+        "validation_loss": _judged(out, folder, dataset),
+    }
+
+
+def _bert(vocabulary: int) -> Any:
+    """Return a model of the same shape as modelmill's, from random weights."""
+    from transformers import BertConfig, BertForMaskedLM
+
+    return BertForMaskedLM(
         BertConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=256,
-            num_hidden_layers=4,
-            num_attention_heads=4,
+            vocab_size=vocabulary,
+            hidden_size=_SHAPE["width"],
+            num_hidden_layers=_SHAPE["layers"],
+            num_attention_heads=_SHAPE["heads"],
             intermediate_size=1024,
             max_position_embeddings=_ROW,
             hidden_dropout_prob=0.0,
@@ -141,54 +161,11 @@ def _trainer(folder: Path, dataset: str, given: argparse.Namespace) -> dict[str,
         )
     )
 
-    class Clock(TrainerCallback):  # type: ignore[misc]
-        """Notes when each step ended."""
 
-        def __init__(self) -> None:
-            self.ends: list[float] = []
-
-        def on_step_end(self, *_args: Any, **_others: Any) -> None:
-            self.ends.append(time.perf_counter())
-
-    clock = Clock()
-    arguments = TrainingArguments(
-        output_dir=str(folder / f"trainer-{given.seed}"),
-        max_steps=given.steps,
-        per_device_train_batch_size=batch,
-        learning_rate=_LR,
-        warmup_steps=round(_WARMUP * given.steps),
-        weight_decay=_DECAY,
-        adam_epsilon=1e-6,
-        bf16=given.precision == "bf16",
-        use_cpu=not torch.cuda.is_available(),
-        seed=given.seed,
-        save_strategy="no",
-        logging_steps=50,
-        report_to=[],
-        disable_tqdm=True,
-        dataloader_num_workers=0,
-    )
-    began = time.perf_counter()
-    trainer = Trainer(
-        model=model,
-        args=arguments,
-        train_dataset=rows,
-        data_collator=DataCollatorForLanguageModeling(tokenizer, mlm=True, mlm_probability=0.15),
-        callbacks=[clock],
-    )
-    trainer.train()
-    warm = len(clock.ends) // 10
-    steps = [after - before for before, after in zip(clock.ends[warm:], clock.ends[warm + 1 :], strict=False)]
-    out = folder / f"trainer-{given.seed}-model"
-    model.save_pretrained(out)
-    return {
-        # Its batches are drawn, so their real tokens are their number times the documents' mean.
-        "rate": batch * mean / statistics.fmean(steps),
-        "start_seconds": round(clock.ends[0] - began, 1),
-        "tokens": round(batch * mean * given.steps),
-        "precision": given.precision,
-        "validation_loss": _judged(out, folder, dataset),
-    }
+def _rows(folder: Path, dataset: str, split: str, tokenizer: Any) -> list[dict[str, list[int]]]:
+    """Return the documents of a split, one a row, between the tokens that frame it."""
+    first, last = tokenizer.cls_token_id, tokenizer.sep_token_id
+    return [{"input_ids": [first, *ids[: _ROW - 2], last]} for ids in token_lists(folder, dataset, split)]
 
 
 def _tokenizer(folder: Path, dataset: str) -> Any:
@@ -208,9 +185,7 @@ def _judged(model: Path, folder: Path, dataset: str, most: int = 1000) -> float:
     from transformers import BertForMaskedLM, DataCollatorForLanguageModeling
 
     tokenizer = _tokenizer(folder, dataset)
-    frame = (tokenizer.cls_token_id, tokenizer.sep_token_id)
-    documents = token_lists(folder, dataset, "validation")[:most]
-    rows = [{"input_ids": [frame[0], *ids[: _ROW - 2], frame[1]]} for ids in documents]
+    rows = _rows(folder, dataset, "validation", tokenizer)[:most]
     collate = DataCollatorForLanguageModeling(tokenizer, mlm=True, mlm_probability=0.15)
     judge = BertForMaskedLM.from_pretrained(model).eval()
     torch.manual_seed(1)

@@ -9,31 +9,19 @@ The ids must be the same, row by row.
 
 import argparse
 import hashlib
-import json
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 from benchmarks import english
-from benchmarks.measure import alternate, report, step_in
+from benchmarks.measure import alternate, begin, options, report, step_in
 
 
 def main() -> None:
     """Run the rounds and print the figures; as a child of itself, run one side once."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--json", action="store_true", help="the object alone, without a word on the way")
-    options.add_argument("--megabytes", type=float, default=100)
-    options.add_argument("--rounds", type=int, default=5)
-    options.add_argument("--side", nargs=3, metavar=("SIDE", "FOLDER", "DATASET"), help=argparse.SUPPRESS)
-    options.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
-    given = options.parse_args()
-    if given.side is None:
-        with tempfile.TemporaryDirectory() as folder:
-            _measure(Path(folder), given)
-        return
-    side, folder, dataset = given.side
-    print(json.dumps((_ours if side == "ours" else _datasets)(Path(folder), dataset, given.seed)))
+    asked = options(__doc__)
+    asked.add_argument("--megabytes", type=float, default=100)
+    begin(asked.parse_args(), _measure, {"ours": _ours, "datasets": _datasets})
 
 
 def _measure(folder: Path, given: argparse.Namespace) -> None:
@@ -100,7 +88,7 @@ def _digest(rows: Any) -> tuple[str, int]:
     return digest.hexdigest(), tokens
 
 
-def _ours(folder: Path, address: str, _seed: int) -> dict[str, Any]:
+def _ours(folder: Path, address: str, _given: argparse.Namespace) -> dict[str, Any]:
     from components.preprocess.run import run as preprocess
     from components.preprocess.settings import PreprocessSettings
     from modelmill.dataset import open_dataset
@@ -120,16 +108,16 @@ def _ours(folder: Path, address: str, _seed: int) -> dict[str, Any]:
     return {"rate": size / seconds, "ids": ids, "tokens": tokens}
 
 
-def _datasets(folder: Path, address: str, seed: int) -> dict[str, Any]:
+def _datasets(folder: Path, address: str, given: argparse.Namespace) -> dict[str, Any]:
     from datasets import Dataset
     from transformers import AutoTokenizer
 
     texts = _texts(folder, address)
     size = sum(len(text.encode()) for text in texts) / 1e6
-    parquet = folder / f"texts-{seed}.parquet"
+    parquet = folder / f"texts-{given.seed}.parquet"
     Dataset.from_dict({"text": texts}).to_parquet(parquet)
     tokenizer = AutoTokenizer.from_pretrained(folder / "base")
-    read = Dataset.from_parquet(str(parquet), cache_dir=str(folder / f"cache-{seed}"))
+    read = Dataset.from_parquet(str(parquet), cache_dir=str(folder / f"cache-{given.seed}"))
 
     def encoded(batch: dict[str, list[str]]) -> dict[str, Any]:
         return {"input_ids": tokenizer(batch["text"], add_special_tokens=False)["input_ids"]}

@@ -8,14 +8,12 @@ loop of torchvision's references/classification/train.py: a Dataset of PIL pictu
 """
 
 import argparse
-import json
 import math
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import alternate, report, step_in
+from benchmarks.measure import alternate, begin, options, report, step_in
 
 _SOURCE = "/usr/share/datasets/fashion-mnist"
 _SIDE = 32
@@ -27,22 +25,11 @@ _DECAY = 0.01
 
 def main() -> None:
     """Run the rounds and print the figures; as a child of itself, run one side once."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--json", action="store_true", help="the object alone, without a word on the way")
-    options.add_argument("--sample", type=float, default=0.08, help="share of the 70,000 pictures")
-    options.add_argument("--rounds", type=int, default=5)
-    options.add_argument("--workers", type=int, default=2, help="of the peer's DataLoader")
-    options.add_argument("--source", type=Path, default=Path(_SOURCE), help="folder of the IDX files")
-    options.add_argument("--side", nargs=3, metavar=("SIDE", "FOLDER", "DATASET"), help=argparse.SUPPRESS)
-    options.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
-    given = options.parse_args()
-    if given.side is None:
-        with tempfile.TemporaryDirectory() as folder:
-            _measure(Path(folder), given)
-        return
-    side, folder, dataset = given.side
-    train = _ours if side == "ours" else _reference
-    print(json.dumps(train(Path(folder), dataset, given)))
+    asked = options(__doc__)
+    asked.add_argument("--sample", type=float, default=0.08, help="share of the 70,000 pictures")
+    asked.add_argument("--workers", type=int, default=2, help="of the peer's DataLoader")
+    asked.add_argument("--source", type=Path, default=Path(_SOURCE), help="folder of the IDX files")
+    begin(asked.parse_args(), _measure, {"ours": _ours, "reference": _reference})
 
 
 def _measure(folder: Path, given: argparse.Namespace) -> None:

@@ -42,6 +42,8 @@ class Result:
     summary: Mapping[str, Any]
     artifacts: Mapping[str, str] = field(default_factory=dict)
     """Text of each output artifact by name; without one the summary as JSON is written."""
+    metadata: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What KFP's pages draw of an output artifact, by its name; without any the scalars of the summary."""
 
 
 def main(
@@ -168,7 +170,8 @@ def _write_outputs(executor_input: str, result: Result) -> None:
         path = Path(_local_path(artifact["uri"]))
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(result.artifacts.get(name) or json.dumps({**result.outputs, "summary": result.summary}))
-        described = {"name": artifact.get("name", name), "uri": artifact["uri"], "metadata": _flat(result.summary)}
+        metadata = result.metadata.get(name, _flat(result.summary))
+        described = {"name": artifact.get("name", name), "uri": artifact["uri"], "metadata": metadata}
         artifacts[name] = {"artifacts": [described]}
     file = Path(outputs["outputFile"])
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -184,5 +187,5 @@ def _local_path(uri: str) -> str:
 
 
 def _flat(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """KFP's pages show scalars; a metadata value of another kind is refused by its backend."""
+    """Return what KFP's pages show as a table: scalars."""
     return {key: value for key, value in summary.items() if isinstance(value, str | int | float)}

@@ -46,6 +46,9 @@ def mlflow_client() -> Any:
     # A dead server is known after seconds, not after MLflow's seven retries of two minutes each.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+    # Larger files go straight to the object store that the server keeps artifacts in, by addresses that it signs, and
+    # not through the server. MLflow's own limit is 500 MB; a part has 10.
+    os.environ.setdefault("MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE", str(16 << 20))
     from mlflow.tracking import MlflowClient
 
     return MlflowClient(tracking_uri=tracking_uri(), registry_uri=tracking_uri())

@@ -78,7 +78,7 @@ def validate(recipe: RecipePath, overrides: Overrides = None, as_json: Json = Fa
 @app.command()
 def schema(as_json: Json = False) -> None:  # noqa: ARG001 - the schema is JSON in any case
     """Print the JSON Schema of recipes, for editors."""
-    from pipelines.recipe import schema as recipe_schema
+    from pipelines.recipe_file import schema as recipe_schema
 
     typer.echo(json.dumps(recipe_schema(), indent=1))
 
@@ -194,7 +194,7 @@ def init(
 
 
 def _load(path: Path, overrides: Sequence[str] | None, *, look: bool = False) -> "Recipe":
-    from pipelines.recipe import load
+    from pipelines.recipe_file import load
 
     if not path.is_file():
         raise UserError(f"{path}: there is no such recipe; `modelmill init` writes one")
@@ -209,3 +209,7 @@ def _prediction(prediction: dict[str, Any]) -> str:
         return f"{asked} → {list(prediction.values())[1]}"
     others = ", ".join(f"{label} {share:.3f}" for label, share in prediction["probabilities"].items())
     return f"{prediction['label']}  {prediction['probability']:.3f}  ({others})  {asked}"
+
+
+if __name__ == "__main__":
+    main()

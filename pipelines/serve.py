@@ -9,7 +9,8 @@ from pipelines.saying import Json, say
 
 def serve(
     reference: Annotated[
-        str, typer.Argument(metavar="MODEL", help="NAME@ALIAS, models:/NAME/VERSION, models/<address> or a folder.")
+        str,
+        typer.Argument(metavar="MODEL", help="NAME@ALIAS, models:/NAME/VERSION, models/<address>, s3://… or a folder."),
     ],
     port: Annotated[int, typer.Option(help="0 for any that is free.")] = 5000,
     host: Annotated[str, typer.Option(help="0.0.0.0 for every address of this machine.")] = "127.0.0.1",

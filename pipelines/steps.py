@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 from components.evaluate.settings import EvaluateSettings
 from components.finetune.settings import FinetuneSettings
 from components.ingest.settings import IngestSettings
-from components.preprocess.settings import PreprocessSettings
+from components.preprocess.settings import PreprocessSettings, Tokens
 from components.pretrain.settings import PretrainSettings
 from components.register.settings import RegisterSettings
 from components.resolve.settings import ResolveSettings
@@ -14,7 +14,7 @@ from modelmill.digest import canonical_json
 from modelmill.errors import UserError
 from modelmill.evaluation.comparison import AgainstChampion
 from modelmill.settings import Section
-from modelmill.sources import nearest
+from modelmill.sources import fingerprint, nearest
 from pipelines.recipe import Recipe
 
 Stage = Literal["ingest", "preprocess", "pretrain", "finetune", "evaluate", "register"]
@@ -74,9 +74,8 @@ def settings_of(recipe: Recipe) -> dict[str, str]:
 def _training(recipe: Recipe) -> dict[str, Section]:
     task = recipe.task
     told: dict[str, Section] = {
-        "preprocess": PreprocessSettings(tokenizer=recipe.preprocess.tokenizer, task=task),
-        # How it compares is decided in register, so that another margin measures nothing again.
-        "evaluate": EvaluateSettings(**{**_own(recipe.evaluate), "against_champion": AgainstChampion()}, task=task),
+        "preprocess": PreprocessSettings(**_of(recipe.preprocess, Tokens), task=task),
+        "evaluate": _evaluate(recipe),
         f"evaluate{CHAMPION}": EvaluateSettings(task=task, subject="champion", must_beat=()),
         "register": RegisterSettings(
             **_own(recipe.registration),
@@ -99,6 +98,14 @@ def _training(recipe: Recipe) -> dict[str, Section]:
     return told
 
 
+def _evaluate(recipe: Recipe) -> EvaluateSettings:
+    harness = recipe.evaluate.lm_eval
+    pinned = fingerprint(harness.include) if harness is not None and harness.include is not None else ""
+    # How it compares is decided in register, so that another margin measures nothing again.
+    own = {**_own(recipe.evaluate), "against_champion": AgainstChampion()}
+    return EvaluateSettings(**own, task=recipe.task, lm_eval_pinned=pinned)
+
+
 def _finetune(recipe: Recipe, start: Literal["weights", "random"]) -> FinetuneSettings:
     shape: Any = recipe.pretrain.model if recipe.pretrain is not None else recipe.finetune.model
     own = {**_own(recipe.finetune), "model": shape}
@@ -108,8 +115,13 @@ def _finetune(recipe: Recipe, start: Literal["weights", "random"]) -> FinetuneSe
     return FinetuneSettings(**own, task=recipe.task, start=start, max_tokens=most)
 
 
+def _of(section: Section, kind: type[Section]) -> dict[str, Any]:
+    """Return what a section says of what another kind of section has, too."""
+    return {name: getattr(section, name) for name in kind.model_fields}
+
+
 def _own(section: Section) -> dict[str, Any]:
-    return {name: getattr(section, name) for name in type(section).model_fields}
+    return _of(section, type(section))
 
 
 def nearest_stage(word: str) -> Stage:

@@ -10,6 +10,7 @@ from hypothesis import settings
 
 from modelmill.home import be_private, share_cores
 from tests import servers
+from tests.postgresql import postgresql
 
 be_private()
 share_cores()
@@ -41,6 +42,36 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.
     """A real MLflow server: `.uri` is its address."""
     with servers.mlflow(tmp_path_factory.mktemp("mlflow")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def mlflow_sqlite(tmp_path_factory: pytest.TempPathFactory, s3: servers.S3Server) -> Iterator[servers.MlflowServer]:
+    """A real MLflow server with a SQLite file as its database, and its artifacts in S3."""
+    with servers.mlflow(tmp_path_factory.mktemp("mlflow-sqlite"), s3=s3) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mlflow_postgresql(tmp_path_factory: pytest.TempPathFactory, s3: servers.S3Server) -> Iterator[servers.MlflowServer]:
+    """The same on PostgreSQL; tests that use it are marked `system`."""
+    folder = tmp_path_factory.mktemp("mlflow-postgresql")
+    with postgresql() as uri, servers.mlflow(folder, backend=uri, s3=s3) as server:
+        yield server
+
+
+@pytest.fixture
+def mlflow_on(
+    request: pytest.FixtureRequest, s3: servers.S3Server, s3_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, str]:
+    """The environment of a store in a fresh bucket and an MLflow server, on the back end that a test's parameter names.
+
+    This process has it, too.
+    """
+    server: servers.MlflowServer = request.getfixturevalue(f"mlflow_{request.param}")
+    env = {"MODELMILL_STORE": s3_uri, "MLFLOW_TRACKING_URI": server.uri}
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    return {**s3.env, **env}
 
 
 @pytest.fixture

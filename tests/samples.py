@@ -169,9 +169,11 @@ def write_targets(store: Store, splits: Mapping[str, Sequence[tuple[str, str]]])
     return _write(store, columns, {"kind": "labelled-targets"}, rows)
 
 
-def target_tokens(store: Store, folder: Path, splits: Mapping[str, Sequence[tuple[str, str]]], base: str = "") -> str:
+def target_tokens(
+    store: Store, folder: Path, splits: Mapping[str, Sequence[tuple[str, str]]], base: str = "", prefix: str = ""
+) -> str:
     """Return the address of the tokens of texts and targets, under one tokenizer of their own or a base's."""
     own = None if base else TokenizerSettings(vocabulary=300)
-    settings = PreprocessSettings(task="sequence-to-sequence", tokenizer=own)
+    settings = PreprocessSettings(task="sequence-to-sequence", tokenizer=own, prefix=prefix)
     labelled = write_targets(store, splits)
     return preprocess(step_of(store, folder, "preprocess"), settings, "", labelled, base).labelled

@@ -11,10 +11,11 @@ import sys
 import time
 import urllib.request
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
+from types import MappingProxyType
 from typing import Any
 
 START_SECONDS = 120
@@ -71,9 +72,17 @@ class S3Server:
 
 @dataclass(frozen=True, kw_only=True)
 class MlflowServer:
-    """An MLflow server with its database and artifacts in a folder of its own."""
+    """An MLflow server, and where it keeps what it is told."""
 
-    uri: str
+    port: int
+    backend: str
+    """URI of its database."""
+    artifacts: str
+    """A folder, or `s3://bucket`."""
+
+    @property
+    def uri(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
 
 
 @contextlib.contextmanager
@@ -96,22 +105,27 @@ def seaweedfs(folder: Path, before: S3Server | None = None) -> Iterator[S3Server
     command += ["-s3", f"-s3.port={s3}", f"-s3.port.grpc={s3_grpc}", f"-s3.config={folder / 's3.json'}"]
     # As on other servers, a bucket is made on purpose or not at all.
     command += ["-s3.autoCreateBucket=false", "-s3.iam=false", "-s3.port.iceberg=0", "-s3.port.lance=0"]
-    with _running("SeaweedFS", command, folder, ready=lambda: _takes_objects(server)):
+    with running("SeaweedFS", command, folder, ready=lambda: _takes_objects(server)):
         yield server
 
 
 @contextlib.contextmanager
-def mlflow(folder: Path) -> Iterator[MlflowServer]:
-    """Run an MLflow tracking server and registry while the block lasts."""
-    (port,) = free_ports(1)
-    command = [str(BIN / "mlflow"), "server", "--host=127.0.0.1", f"--port={port}", "--workers=1"]
-    command += [
-        f"--backend-store-uri=sqlite:///{folder / 'mlflow.db'}",
-        f"--artifacts-destination={folder / 'artifacts'}",
-    ]
-    uri = f"http://127.0.0.1:{port}"
-    with _running("MLflow", command, folder, ready=lambda: _answers(f"{uri}/health")):
-        yield MlflowServer(uri=uri)
+def mlflow(
+    folder: Path, *, backend: str = "", s3: S3Server | None = None, before: MlflowServer | None = None
+) -> Iterator[MlflowServer]:
+    """Run an MLflow tracking server and registry while the block lasts, whose end is SIGKILL; `before` goes on.
+
+    By default its database is a SQLite file in the folder, and its artifacts lie there too; else in a bucket of `s3`.
+    """
+    artifacts = f"s3://{s3.new_bucket()}" if s3 is not None and before is None else str(folder / "artifacts")
+    server = before or MlflowServer(
+        port=free_ports(1)[0], backend=backend or f"sqlite:///{folder / 'mlflow.db'}", artifacts=artifacts
+    )
+    command = [str(BIN / "mlflow"), "server", "--host=127.0.0.1", f"--port={server.port}", "--workers=1"]
+    command += [f"--backend-store-uri={server.backend}", f"--artifacts-destination={server.artifacts}"]
+    env = s3.env if s3 is not None else {}
+    with running("MLflow", command, folder, ready=lambda: _answers(f"{server.uri}/health"), env=env):
+        yield server
 
 
 def free_ports(count: int) -> list[int]:
@@ -164,15 +178,24 @@ def _forward(source: socket.socket, target: socket.socket, limit: int | None) ->
 
 
 @contextlib.contextmanager
-def _running(name: str, command: list[str], folder: Path, ready: Callable[[], bool]) -> Iterator[None]:
+def running(
+    name: str,
+    command: list[str],
+    folder: Path,
+    *,
+    ready: Callable[[], bool],
+    env: Mapping[str, str] = MappingProxyType({}),
+    user: str | None = None,
+    end: signal.Signals = signal.SIGKILL,
+) -> Iterator[None]:
     """Run a command in a folder; wait until it is ready, or fail with the last lines of its log; end it after."""
     log = folder / "server.log"
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "MLFLOW_", "MODELMILL_"))}
     # By default SeaweedFS opens seven volumes for each bucket.
-    clean |= {"MLFLOW_DISABLE_TELEMETRY": "true", "WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"}
+    clean |= {"MLFLOW_DISABLE_TELEMETRY": "true", "WEED_MASTER_VOLUME_GROWTH_COPY_1": "1", **env}
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, cwd=folder, env=clean, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            command, cwd=folder, env=clean, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, user=user
         )
     try:
         deadline = time.monotonic() + START_SECONDS
@@ -186,7 +209,7 @@ def _running(name: str, command: list[str], folder: Path, ready: Callable[[], bo
     finally:
         # The whole group: MLflow's server has worker processes.
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+            os.killpg(process.pid, end)
         process.wait(30)
 
 

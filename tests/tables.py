@@ -7,20 +7,13 @@ from typing import Any
 
 import pyarrow as pa
 
+from components.ingest.tables.schema import ARROW
 from modelmill.dataset import DatasetWriter
 from modelmill.digest import sha256_hex
 from modelmill.store import Store
 from modelmill.tables.values import Kind
 
 Row = dict[str, Any]
-ARROW: Mapping[Kind, pa.DataType] = {
-    "number": pa.float64(),
-    "integer": pa.int64(),
-    "boolean": pa.bool_(),
-    "date": pa.timestamp("us"),
-    "category": pa.string(),
-    "text": pa.string(),
-}
 HOUSES: dict[str, Kind] = {
     "area": "number",
     "built": "date",

@@ -12,13 +12,17 @@ from modelmill.evaluation.ladders import Ladder, picture_ladders, table_ladders,
 from modelmill.evaluation.measure import shortened
 from modelmill.models.adversarial import Signs, moved_pixels, picture_signs, vector_signs
 from modelmill.models.image_predictor import ImagePredictor
+from modelmill.models.question_predictor import QuestionPredictor
 from modelmill.models.table_predictor import TablePredictor
+from modelmill.models.target_predictor import TargetPredictor
 from modelmill.pictures.overlay import data_uri
 from modelmill.pictures.pixels import Pixels
 from modelmill.tables.transforms import Vectors
 
 # Rows are in the order of a hash, so the first ones are a fair sample; each is answered once for every level.
 _MOST_ROWS = 2000
+# A model that writes its answers takes a hundred times as long for one.
+_MOST_WRITTEN = 500
 # Of pixels that are kept at a time.
 _MOST_BYTES = 256 << 20
 _SHOWN_COLUMNS = 12
@@ -47,18 +51,21 @@ def changes_of(subject: Subject, names: Sequence[str]) -> Changes:
         return _Pictures(subject, subject.predictor, names)
     if isinstance(subject.predictor, TablePredictor):
         return _Table(subject, subject.predictor, names)
+    if isinstance(subject.predictor, QuestionPredictor):
+        return _Questions(subject, names)
+    if isinstance(subject.predictor, TargetPredictor):
+        return _Texts(subject, names, _MOST_WRITTEN)
     return _Texts(subject, names)
 
 
 class _Texts:
-    def __init__(self, subject: Subject, names: Sequence[str]) -> None:
+    def __init__(self, subject: Subject, names: Sequence[str], most: int = _MOST_ROWS) -> None:
         self.subject = subject
         self.ladders: Sequence[Ladder] = text_ladders(names)
-        self.rows = min(len(subject.inputs), _MOST_ROWS)
+        self.rows = min(len(subject.inputs), most)
 
     def answers(self, ladder: Ladder, strength: float, batch: slice) -> Answers:
-        found: Answers = self.subject.predictor.predict(self._changed(ladder, strength, batch))
-        return found
+        return self.subject.asked(self._changed(ladder, strength, batch), batch)
 
     def _changed(self, ladder: Ladder, strength: float, batch: slice) -> list[Any]:
         made: list[Any] = []
@@ -81,6 +88,26 @@ class _Texts:
         asked = self.subject.inputs[: self.rows]
         texts = [text for one in asked for text in (one.values() if isinstance(one, Mapping) else [one])]
         return perturb.hindrance(ladder.change, texts)
+
+
+class _Questions(_Texts):
+    """Of a question and its context the question is changed: an answer is cut out of the context, and from a mistyped
+    one no right one could be."""
+
+    def _changed(self, ladder: Ladder, strength: float, batch: slice) -> list[Any]:
+        made: list[Any] = []
+        for row, one in zip(self.subject.ids[batch], self.subject.inputs[batch], strict=True):
+            chance = perturb.chance_of(ladder.change, row)
+            made.append({**one, "question": perturb.changed_text(one["question"], ladder.change, strength, chance)})
+        return made
+
+    def example(self, ladder: Ladder | None, strength: float) -> dict[str, str]:
+        first = self.subject.inputs[0] if ladder is None else self._changed(ladder, strength, slice(0, 1))[0]
+        return {"sample": shortened(first["question"])}
+
+    def hindrance(self, ladder: Ladder) -> str:
+        found = perturb.hindrance(ladder.change, [one["question"] for one in self.subject.inputs[: self.rows]])
+        return " ".join(["Of a question and its context the question alone is changed.", *([found] if found else [])])
 
 
 class _Pictures:

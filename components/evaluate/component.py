@@ -16,6 +16,7 @@ def evaluate(
     report: dsl.OutputPath(str),  # type: ignore[valid-type]
     summary: dsl.OutputPath(str),  # type: ignore[valid-type]
     metrics: dsl.Output[dsl.Metrics],
+    classes: dsl.Output[dsl.ClassificationMetrics],
     page: dsl.Output[dsl.HTML],
 ) -> dsl.ContainerSpec:
     """Measures one model on the held-out test rows, beside simple baselines."""

@@ -13,6 +13,8 @@ import torch
 
 from modelmill.cores import usable_cores
 from modelmill.evaluation.probes import Cost, Speed
+from modelmill.models.language_predictor import CausalPredictor, MaskedPredictor
+from modelmill.models.target_predictor import TargetPredictor
 from modelmill.step import Step
 
 # Rows at once, and calls that are timed at most: of 400 the 99th percentile has an upper end of its interval (it takes
@@ -56,13 +58,15 @@ def _speed(step: Step, predictor: Any, inputs: Sequence[Any], batch: int, calls:
     for each in asked[:_WARM_UP]:
         predictor.predict(each)
     seconds: list[float] = []
+    given = []
     end = perf_counter() + _SECONDS
     for number in takewhile(lambda done: done < calls and (done < _FEWEST_CALLS or perf_counter() < end), count()):
         step.check_stop()
         begin = perf_counter()
         # Answers are arrays of this machine's memory: when they are there, an accelerator is done.
-        predictor.predict(asked[number])
+        given.append(predictor.predict(asked[number]))
         seconds.append(perf_counter() - begin)
+    tokens = _tokens(predictor, asked[: len(given)], given)
     times_ms = 1000 * np.array(seconds)
     low, high = quantile_interval(times_ms, 0.99)
     return Speed(
@@ -72,7 +76,20 @@ def _speed(step: Step, predictor: Any, inputs: Sequence[Any], batch: int, calls:
         p99_ms=round(float(np.quantile(times_ms, 0.99)), 3),
         p99_interval=(round(low, 3), round(high, 3)),
         rows_per_second=round(batch * len(seconds) / sum(seconds), 3),
+        tokens_per_second=None if tokens is None else round(tokens / sum(seconds), 3),
     )
+
+
+def _tokens(predictor: Any, asked: Sequence[Sequence[Any]], given: Sequence[Any]) -> int | None:
+    """Return how many tokens the answers have of a model that writes texts, and the inputs of one that fills in masks;
+    None of a model of which neither is the work."""
+    if isinstance(predictor, CausalPredictor | TargetPredictor):
+        texts = [str(answer) for answers in given for answer in answers]
+    elif isinstance(predictor, MaskedPredictor):
+        texts = [text for batch in asked for text in batch]
+    else:
+        return None
+    return sum(len(ids) for ids in predictor.tokenizer.documents(texts))
 
 
 def quantile_interval(values_N: "np.ndarray[Any, np.dtype[np.float64]]", share: float) -> tuple[float, float]:

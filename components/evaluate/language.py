@@ -8,16 +8,19 @@ They are the corpus's own validation split, which pretraining looks at and never
 import math
 from dataclasses import asdict
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from components.evaluate import words
+from components.evaluate.probe import cost_figures, probed
 from components.evaluate.settings import EvaluateSettings
 from components.evaluate.slices import with_slices
+from components.evaluate.subject import NoAnswers, Subject, check_finite
 from modelmill.dataset import encode, open_dataset
-from modelmill.errors import ModelmillError, UserError
+from modelmill.errors import UserError
 from modelmill.evaluation.checks import checks
 from modelmill.evaluation.document import Data, Report, Sample, Split
 from modelmill.evaluation.intervals import of_ratio
@@ -36,6 +39,8 @@ _CHUNK = 256
 _MOST = 20_000
 # Documents whose beginnings are continued, and characters of each, where a recipe gives no prompts.
 _PROMPTS, _PROMPT_CHARACTERS = 5, 24
+# Documents whose beginnings are asked in turn while answers are timed.
+_TIMED = 256
 # BERT, section 3.1 (arXiv:1810.04805).
 _MASK_RATE = 0.15
 
@@ -45,10 +50,14 @@ def measure_language(step: Step, settings: EvaluateSettings, model: str, corpus:
 
     Raises:
         UserError: there is no held-out document, or a prompt is longer than the model reads.
-        ModelmillError: the model's figures are not finite.
+        NoAnswers: the model's figures are not finite.
     """
     from modelmill.models.predict import load_predictor
 
+    if settings.lm_eval is not None:
+        from components.evaluate.harness import check_installed
+
+        check_installed()
     dataset = open_dataset(step.store, corpus)
     count = dataset.rows(HELD_OUT)
     if not count:
@@ -59,13 +68,11 @@ def measure_language(step: Step, settings: EvaluateSettings, model: str, corpus:
     facts = fetch_model(step.store, model, folder)
     predictor: Any = load_predictor(folder)
     if settings.task == "word-embeddings":
-        return words.measure(step, settings, predictor, words.Held(model, corpus, facts, dataset, table))
+        return words.measure(step, settings, predictor, words.Held(model, corpus, facts, dataset, table, folder))
     losses = _losses(step, predictor, texts)
-    if not np.isfinite(losses.nats_D).all() or not losses.tokens_D.sum():
-        raise ModelmillError(
-            f"the model gives no finite loss on {len(texts):,} documents with {losses.tokens_D.sum():,} predicted "
-            "tokens: its training diverged; lower pretrain.lr"
-        )
+    check_finite(np.isfinite(losses.nats_D), table["id"].to_pylist(), "loss", "held-out documents", "pretrain.lr")
+    if not losses.tokens_D.sum():
+        raise NoAnswers(f"{corpus}: 0 tokens to predict in {len(texts):,} held-out documents; give longer ones")
     bytes_D = np.array([len(text.encode()) for text in texts])
     figures, spans = _figures(settings, losses, bytes_D)
     samples = _samples(step, settings, predictor, texts)
@@ -86,10 +93,22 @@ def measure_language(step: Step, settings: EvaluateSettings, model: str, corpus:
         sampling={**asdict(predictor.sampling)} if settings.task == "causal-lm" else {"mask_rate": _MASK_RATE},
         lineage=facts.get("lineage", {}),
     )
-    step.figures(figures)
+    report = probed(step, settings, report, _asked(settings, predictor, folder, texts))
+    step.figures({**figures, **cost_figures(report)})
     passed = f"{sum(check.passed for check in report.checks)} of {len(report.checks)}"
-    summary = {**figures, "test_rows": len(texts), "checks_passed": passed, "metrics": report.metrics}
+    summary = {**figures, **cost_figures(report), "test_rows": len(texts), "checks_passed": passed}
+    summary["metrics"] = report.metrics
     return _save(step, settings, report, table["id"], losses, bytes_D), summary
+
+
+def _asked(settings: EvaluateSettings, predictor: Any, folder: Path, texts: list[str]) -> Subject:
+    """Return what a language model is asked while its cost is measured: beginnings of documents, of a masked one with a
+    word to fill in."""
+    beginnings = [_beginning(text) for text in texts[:_TIMED]]
+    if settings.task == "masked-lm":
+        mask = predictor.tokenizer.backend.id_to_token(predictor.tokenizer.special["mask"])
+        beginnings = [f"{mask} {text}" for text in beginnings]
+    return Subject(predictor=predictor, folder=folder, inputs=beginnings)
 
 
 def _losses(step: Step, predictor: "CausalPredictor | MaskedPredictor", texts: list[str]) -> "Losses":

@@ -1,23 +1,22 @@
 """Measure a model that predicts a number from a table's row, from raw rows as they will be served."""
 
-# N test rows, M training rows, F numbers of a vector
+# N test rows, M rows of another split, F numbers of a vector
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
-from components.evaluate.probe import probed
 from components.evaluate.rows import ask_of, asked_rows
 from components.evaluate.settings import EvaluateSettings
-from components.evaluate.subject import Subject
+from components.evaluate.subject import Subject, check_finite
 from modelmill.dataset import Dataset
-from modelmill.errors import ModelmillError, UserError
+from modelmill.errors import UserError
 from modelmill.evaluation import baselines
-from modelmill.evaluation.document import Data, Report, Split
+from modelmill.evaluation.document import Data, NumberInterval, Report, Split
 from modelmill.evaluation.measure import Asked
-from modelmill.evaluation.measure_numbers import NumberRows, measure_numbers
+from modelmill.evaluation.measure_numbers import NumberRows, interval_of, measure_numbers
 from modelmill.evaluation.metrics import Floats
 from modelmill.step import Step
 
@@ -31,20 +30,22 @@ _BASELINE_ROWS = 200_000
 
 def measure_regression(
     step: Step, settings: EvaluateSettings, dataset: Dataset, predictor: "Predictor", facts: Mapping[str, Any]
-) -> tuple[Report, pa.Table]:
-    """Return the report on a regression, and the table of its predictions.
+) -> tuple[Report, pa.Table, Subject]:
+    """Return the report on a regression, the table of its predictions, and what may be probed.
 
     Raises:
-        UserError: fewer than two test rows, no training rows, or data without the columns that the model reads.
-        ModelmillError: the model predicts another column, or its numbers are not finite.
+        UserError: fewer than two test rows, no training rows, data without the columns that the model reads, or with
+            another target.
+        NoAnswers: the model's numbers are not finite.
     """
     rows, inputs = _test_rows(dataset)
     if facts["target"] != rows.target:
-        raise ModelmillError(
+        raise UserError(
             f"the model predicts {facts['target']!r}, {dataset.address} has the target {rows.target!r}: fine-tune on "
             "the dataset that you evaluate on"
         )
-    predicted_N = _predict(step, predictor, inputs, rows)
+    predicted_N = _predict(step, predictor, inputs, rows.ids, "test")
+    interval = _interval(step, dataset, predictor)
     asked = Asked(
         task=settings.task,
         model=facts["model"],
@@ -54,7 +55,7 @@ def measure_regression(
         must_beat=settings.must_beat,
     )
     beside = _baselines(step, dataset, predictor, inputs) if settings.subject == "model" else {}
-    report = measure_numbers(asked, rows, predicted_N, beside).adding(ask=ask_of(dataset, inputs[0]))
+    report = measure_numbers(asked, rows, predicted_N, beside, interval).adding(ask=ask_of(dataset, inputs[0]))
     subject = Subject(
         predictor=predictor,
         folder=facts["folder"],
@@ -65,9 +66,21 @@ def measure_regression(
         kinds=dataset.meta["features"],
         target=rows.target,
     )
-    report = probed(step, settings, report, subject)
-    table = pa.table({"id": list(rows.ids), "target": pa.array(rows.truth), "predicted": pa.array(predicted_N)})
-    return report, table
+    columns = {"id": list(rows.ids), "target": pa.array(rows.truth), "predicted": pa.array(predicted_N)}
+    if interval is not None:
+        ends = {"low": predicted_N - interval.half_width, "high": predicted_N + interval.half_width}
+        columns |= {name: pa.array(end_N) for name, end_N in ends.items()}
+    return report, pa.table(columns), subject
+
+
+def _interval(step: Step, dataset: Dataset, predictor: "Predictor") -> NumberInterval | None:
+    """Return the interval that goes with every prediction, from rows that the weights were not learned from."""
+    if not dataset.rows("validation"):
+        return None
+    table = dataset.table("validation", ["id", "features", "target"]).slice(0, _BASELINE_ROWS)
+    inputs, ids = table["features"].to_pylist(), table["id"].to_pylist()
+    predicted_M = _predict(step, predictor, inputs, ids, "validation")
+    return interval_of(predicted_M - table["target"].to_numpy())
 
 
 def _test_rows(dataset: Dataset) -> tuple[NumberRows, list[Any]]:
@@ -78,19 +91,14 @@ def _test_rows(dataset: Dataset) -> tuple[NumberRows, list[Any]]:
     return rows, inputs
 
 
-def _predict(step: Step, predictor: "Predictor", inputs: list[Any], rows: NumberRows) -> Floats:
+def _predict(step: Step, predictor: "Predictor", inputs: list[Any], ids: Sequence[str], split: str) -> Floats:
     predicted_N = np.zeros(len(inputs))
     for start in range(0, len(inputs), _CHUNK):
         step.check_stop()
-        step.progress("scoring the test set", start, len(inputs), "rows")
+        step.progress(f"scoring the {split} set", start, len(inputs), "rows")
         predicted_N[start : start + _CHUNK] = predictor.predict(inputs[start : start + _CHUNK])
-    step.progress("scoring the test set", len(inputs), len(inputs), "rows")
-    bad = np.flatnonzero(~np.isfinite(predicted_N))
-    if len(bad):
-        raise ModelmillError(
-            f"the model gives no finite number for {len(bad):,} of {len(inputs):,} test rows (the first is "
-            f"{rows.ids[bad[0]]}): its training diverged; lower finetune.lr"
-        )
+    step.progress(f"scoring the {split} set", len(inputs), len(inputs), "rows")
+    check_finite(np.isfinite(predicted_N), ids, "number", f"{split} rows", "finetune.lr")
     return predicted_N
 
 

@@ -1,4 +1,4 @@
-"""What a recipe asks for beside the figures: robustness, explanations, cost; and the checks on cost."""
+"""What a recipe asks for beside the figures: robustness, explanations, cost, the harness; and the checks on cost."""
 
 from components.evaluate.settings import EvaluateSettings
 from components.evaluate.subject import Subject
@@ -28,6 +28,11 @@ def probed(step: Step, settings: EvaluateSettings, report: Report, subject: Subj
         from components.evaluate.cost import cost_of
 
         found = found.model_copy(update={"cost": cost_of(step, subject.predictor, subject.folder, subject.inputs)})
+    if settings.lm_eval is not None:
+        from components.evaluate.harness import harness_of
+
+        results = harness_of(step, settings.lm_eval, settings.lm_eval_pinned, subject.predictor)
+        found = found.model_copy(update={"harness": results})
     if found == Probes():
         return report
     checks = [*report.checks, *(cost_checks(found.cost, settings.thresholds) if found.cost else [])]

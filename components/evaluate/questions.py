@@ -2,19 +2,25 @@
 
 # Q questions
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from components.evaluate.settings import EvaluateSettings
+from components.evaluate.subject import Subject, check_finite
 from modelmill.dataset import Dataset
-from modelmill.errors import ModelmillError, UserError
+from modelmill.errors import UserError
 from modelmill.evaluation import answers
+from modelmill.evaluation.answers import f1
 from modelmill.evaluation.document import Data, Report, Split
+from modelmill.evaluation.intervals import of_bootstrap
 from modelmill.evaluation.measure import Asked
 from modelmill.evaluation.measure_answers import Given, QuestionRows, figures_of, measure_answers
+from modelmill.evaluation.metrics import DECIMALS
+from modelmill.evaluation.probes import Measured
 from modelmill.models.questions import token_span
 from modelmill.step import Step
 
@@ -32,7 +38,7 @@ def measure_questions(
 
     Raises:
         UserError: fewer than two test questions.
-        ModelmillError: the model's scores are not finite.
+        NoAnswers: the model's scores are not finite.
     """
     rows = _test_rows(dataset)
     found = _Answered(rows, predictor)
@@ -41,6 +47,7 @@ def measure_questions(
         step.progress("answering the test questions", start, len(rows.ids), "questions")
         found.add(start, start + _CHUNK)
     step.progress("answering the test questions", len(rows.ids), len(rows.ids), "questions")
+    check_finite(np.isfinite(found.losses), rows.ids, "scores", "test questions", "finetune.lr")
     asked = Asked(
         task=settings.task,
         model=facts["model"],
@@ -91,13 +98,12 @@ class _Answered:
         """Answer some of the questions, which ingest has cleaned."""
         questions, contexts = self.rows.questions[start:end], self.rows.contexts[start:end]
         for row, scored in enumerate(self.predictor.scores(list(zip(questions, contexts, strict=True))), start):
-            found = self.predictor.found(scored)
             loss = self._loss(row, scored)
             if not np.isfinite(loss):
-                raise ModelmillError(
-                    f"the model gives no finite scores for question {self.rows.ids[row]} ({row + 1:,} of "
-                    f"{len(self.rows.ids):,}): its training diverged; lower finetune.lr"
-                )
+                # Told with all others like it.
+                self.losses.append(np.nan)
+                continue
+            found = self.predictor.found(scored)
             self.texts.append(found.text(self.rows.contexts[row]))
             self.scores.append(found.score)
             self.losses.append(loss)
@@ -119,6 +125,38 @@ class _Answered:
 def _surprise(score_T: Any, place: int) -> float:
     score_T = score_T.astype(np.float64)
     return float(np.logaddexp.reduce(score_T) - score_T[place])
+
+
+class _ByF1:
+    """Answers scored by the mean of F1."""
+
+    metric = "f1"
+
+    def __init__(self, references: Sequence[Sequence[str]]) -> None:
+        self.references = references
+
+    def figures(self, batch: slice, answers: Any) -> Any:
+        pairs = zip(answers["answer"], self.references[batch], strict=True)
+        return np.array([f1(given, real) for given, real in pairs])
+
+    def measured(self, figures: Any) -> Measured:
+        (span,) = of_bootstrap(figures[:, None])
+        value, low, high = (round(float(one), DECIMALS) for one in (figures.mean(), *span))
+        return Measured(value=value, low=low, high=high)
+
+
+def asked_questions(dataset: Dataset, predictor: Any, folder: Path, table: pa.Table) -> Subject:
+    """Return what may be probed of a model whose answers to the test questions are in a table."""
+    asked = dataset.table("test", ["question", "context", "answers"])
+    references = [[answer["text"] for answer in one] for one in asked["answers"].to_pylist()]
+    return Subject(
+        predictor=predictor,
+        folder=folder,
+        inputs=asked.select(["question", "context"]).to_pylist(),
+        ids=table["id"].to_pylist(),
+        answers=table["f1"].to_numpy().astype(np.float64),
+        scoring=_ByF1(references),
+    )
 
 
 def _baselines(rows: QuestionRows) -> dict[str, list[str]]:

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from components.evaluate.changes import changes_of
-from components.evaluate.subject import Answers, Subject
-from modelmill.errors import ModelmillError
+from components.evaluate.subject import Answers, NoAnswers, Subject
 from modelmill.evaluation.ladders import Ladder
 from modelmill.evaluation.probes import Changed, ChangedLevel, Robustness
 from modelmill.step import Step
@@ -19,7 +18,7 @@ def robustness_of(step: Step, names: Sequence[str], subject: Subject) -> Robustn
     """Return the main figure on the first test rows, as they are and under each change at each strength.
 
     Raises:
-        ModelmillError: an answer to a changed row is not finite.
+        NoAnswers: an answer to a changed row is not finite.
     """
     changes = changes_of(subject, names)
     rows = changes.rows
@@ -65,7 +64,7 @@ def robustness_of(step: Step, names: Sequence[str], subject: Subject) -> Robustn
 def _finite(ladder: Ladder, word: str, answers: Answers) -> Answers:
     bad = int((~np.isfinite(answers)).reshape(len(answers), -1).any(axis=1).sum())
     if bad:
-        raise ModelmillError(
+        raise NoAnswers(
             f"the model gives no finite answer to {bad:,} of {len(answers):,} test rows changed by {ladder.change} "
             f"({ladder.unit} {word}): its training diverged; lower finetune.lr, or leave {ladder.change} out of "
             "evaluate.robustness"

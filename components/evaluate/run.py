@@ -1,7 +1,8 @@
 """Measure a model on the labelled test rows, from raw text as it will be served."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
@@ -10,14 +11,14 @@ import pyarrow as pa
 from components.evaluate.language import measure_language
 from components.evaluate.numbers import measure_regression
 from components.evaluate.probe import cost_figures, probed
-from components.evaluate.questions import measure_questions
+from components.evaluate.questions import asked_questions, measure_questions
 from components.evaluate.rows import ask_of, check_features, read_test_rows
 from components.evaluate.settings import EvaluateSettings
 from components.evaluate.slices import with_slices
-from components.evaluate.subject import Subject
-from components.evaluate.targets import measure_answers
+from components.evaluate.subject import Subject, check_finite
+from components.evaluate.targets import asked_texts, measure_answers
 from modelmill.dataset import Dataset, encode, open_dataset
-from modelmill.errors import ModelmillError, UserError
+from modelmill.errors import UserError
 from modelmill.evaluation import baselines
 from modelmill.evaluation.checks import main_metric
 from modelmill.evaluation.document import Data, Report, Split
@@ -25,7 +26,7 @@ from modelmill.evaluation.measure import Asked, TestRows, measure
 from modelmill.evaluation.metrics import Floats
 from modelmill.evaluation.report import render
 from modelmill.models.folder import fetch_model, save_files
-from modelmill.settings import LanguageTask
+from modelmill.settings import LanguageTask, Task
 from modelmill.step import Step
 
 if TYPE_CHECKING:
@@ -38,16 +39,35 @@ _CHUNK = 256
 _BASELINE_ROWS = 200_000
 
 
-class NoAnswers(ModelmillError):  # noqa: N818 - it says what the model gives
-    """A model gives no finite probabilities."""
-
-
 @dataclass(frozen=True)
 class EvaluateOutputs:
     """Where the report lies, and its main figures."""
 
     report: str
     summary: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Model:
+    """A model that is to be measured, and on what."""
+
+    step: Step
+    settings: EvaluateSettings
+    dataset: Dataset
+    folder: Path
+    """Where its files are."""
+    facts: Mapping[str, Any]
+    """What it says of its making, and `model`, its address."""
+
+    def load(self) -> Any:
+        """Return the predictor."""
+        from modelmill.models.predict import load_predictor
+
+        return load_predictor(self.folder)
+
+
+Measured = tuple[Report, pa.Table, Subject]
+"""The report, the predictions, and what may be probed."""
 
 
 def run(step: Step, settings: EvaluateSettings, model: str, labelled: str) -> EvaluateOutputs:
@@ -59,58 +79,64 @@ def run(step: Step, settings: EvaluateSettings, model: str, labelled: str) -> Ev
     Raises:
         UserError: fewer than two test rows, training rows that no baseline can be fitted on, or a model of other labels
             or columns than the dataset.
-        NoAnswers: the model gives no usable probabilities.
+        NoAnswers: the model gives no finite numbers.
     """
-    from modelmill.models.predict import load_predictor
-
     if settings.task in get_args(LanguageTask):
         address, summary = measure_language(step, settings, model, labelled)
         return EvaluateOutputs(report=address, summary=summary)
-    dataset = open_dataset(step.store, labelled)
-    folder = step.scratch / "model"
-    facts = fetch_model(step.store, model, folder)
-    if settings.task == "table-regression":
-        check_features(facts, dataset)
-        told = {**facts, "model": model, "folder": folder}
-        report, table = measure_regression(step, settings, dataset, load_predictor(folder), told)
-        return _told(step, settings, report, facts, table)
-    if settings.task == "question-answering":
-        predictor = load_predictor(folder)
-        report, table = measure_questions(step, settings, dataset, predictor, {**facts, "model": model})
-        asked_of = dataset.table("test", ["question", "context"]).to_pylist()
-        report = probed(step, settings, report, Subject(predictor=predictor, folder=folder, inputs=asked_of))
-        return _told(step, settings, report, facts, table)
-    if settings.task == "sequence-to-sequence":
-        predictor = load_predictor(folder)
-        report, table = measure_answers(step, settings, dataset, predictor, {**facts, "model": model})
-        sources = dataset.table("test", ["text"])["text"].to_pylist()
-        report = probed(step, settings, report, Subject(predictor=predictor, folder=folder, inputs=sources))
-        return _told(step, settings, report, facts, table)
-    rows = read_test_rows(dataset)
-    if dataset.meta["kind"] == "labelled-table":
-        check_features(facts, dataset)
-    predictor = load_predictor(folder)
+    dataset, folder = open_dataset(step.store, labelled), step.scratch / "model"
+    facts = {**fetch_model(step.store, model, folder), "model": model}
+    asked = _Model(step=step, settings=settings, dataset=dataset, folder=folder, facts=facts)
+    report, predictions, subject = _MEASURED.get(settings.task, _classes)(asked)
+    report = probed(step, settings, report, subject)
+    told = report.adding(lineage=facts.get("lineage", {}), cross_validation=facts.get("cross_validation"))
+    told, predictions = with_slices(step, settings, "test", told, predictions)
+    step.figures({**told.metrics["test"], **cost_figures(told)})
+    return EvaluateOutputs(report=_save(step, told, predictions), summary=_summary(told))
+
+
+def _numbers(of: _Model) -> Measured:
+    check_features(of.facts, of.dataset)
+    return measure_regression(of.step, of.settings, of.dataset, of.load(), {**of.facts, "folder": of.folder})
+
+
+def _questions(of: _Model) -> Measured:
+    predictor = of.load()
+    report, table = measure_questions(of.step, of.settings, of.dataset, predictor, of.facts)
+    return report, table, asked_questions(of.dataset, predictor, of.folder, table)
+
+
+def _targets(of: _Model) -> Measured:
+    predictor = of.load()
+    report, table = measure_answers(of.step, of.settings, of.dataset, predictor, of.facts)
+    return report, table, asked_texts(of.dataset, predictor, of.folder, table)
+
+
+def _classes(of: _Model) -> Measured:
+    step, settings, dataset = of.step, of.settings, of.dataset
+    rows, of_table = read_test_rows(dataset), dataset.meta["kind"] == "labelled-table"
+    if of_table:
+        check_features(of.facts, dataset)
+    predictor, model = of.load(), str(of.facts["model"])
     if tuple(predictor.labels) != rows.labels:
         raise UserError(
-            f"{model} knows the labels {list(predictor.labels)}, {labelled} has {list(rows.labels)}: fine-tune on the "
-            "dataset that you evaluate on"
+            f"{model} knows the labels {list(predictor.labels)}, {dataset.address} has {list(rows.labels)}: fine-tune "
+            "on the dataset that you evaluate on"
         )
     probability_NL = _predict(step, predictor, rows)
-    beside = _baselines(step, dataset, rows) if settings.subject == "model" else {}
     asked = Asked(
         task=settings.task,
         model=model,
-        dataset=labelled,
+        dataset=dataset.address,
         data=_splits(dataset, rows),
         thresholds=settings.thresholds,
         must_beat=settings.must_beat,
     )
+    beside = _baselines(step, dataset, rows) if settings.subject == "model" else {}
     report = measure(asked, rows, probability_NL, beside)
-    if dataset.meta["kind"] == "labelled-table":
-        report = report.adding(ask=ask_of(dataset, rows.inputs[0]))
     subject = Subject(
         predictor=predictor,
-        folder=folder,
+        folder=of.folder,
         inputs=rows.inputs,
         ids=rows.ids,
         truth=rows.truth,
@@ -118,17 +144,16 @@ def run(step: Step, settings: EvaluateSettings, model: str, labelled: str) -> Ev
         labels=rows.labels,
         kinds=dataset.meta.get("features", {}),
     )
-    return _told(step, settings, probed(step, settings, report, subject), facts, _predictions(rows, probability_NL))
+    report = report.adding(ask=ask_of(dataset, rows.inputs[0])) if of_table else report
+    return report, _predictions(rows, probability_NL), subject
 
 
-def _told(
-    step: Step, settings: EvaluateSettings, report: Report, facts: Mapping[str, Any], predictions: pa.Table
-) -> EvaluateOutputs:
-    """Keep a report, with what the model says of its making, and the predictions."""
-    told = report.adding(lineage=facts.get("lineage", {}), cross_validation=facts.get("cross_validation"))
-    told, predictions = with_slices(step, settings, "test", told, predictions)
-    step.figures({**told.metrics["test"], **cost_figures(told)})
-    return EvaluateOutputs(report=_save(step, told, predictions), summary=_summary(told))
+_MEASURED: Mapping[Task, Callable[[_Model], Measured]] = {
+    "table-regression": _numbers,
+    "question-answering": _questions,
+    "sequence-to-sequence": _targets,
+}
+"""How a model is measured by its task; all others answer classes."""
 
 
 def _predict(step: Step, predictor: "Predictor", rows: TestRows) -> Floats:
@@ -141,12 +166,7 @@ def _predict(step: Step, predictor: "Predictor", rows: TestRows) -> Floats:
         chunk = order[start : start + _CHUNK]
         probability_NL[chunk] = predictor.predict([rows.inputs[row] for row in chunk])
     step.progress("scoring the test set", len(order), len(order), "rows")
-    bad = np.flatnonzero(~np.isfinite(probability_NL).all(axis=1))
-    if len(bad):
-        raise NoAnswers(
-            f"the model gives no finite probabilities for {len(bad):,} of {len(order):,} test rows (the first is "
-            f"{rows.ids[bad[0]]}): its training diverged; lower finetune.lr"
-        )
+    check_finite(np.isfinite(probability_NL).all(axis=1), rows.ids, "probabilities", "test rows", "finetune.lr")
     return probability_NL
 
 

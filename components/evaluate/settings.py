@@ -17,8 +17,21 @@ from modelmill.evaluation.checks import (
     Threshold,
 )
 from modelmill.evaluation.comparison import AgainstChampion
-from modelmill.evaluation.ladders import CHANGES, Change
+from modelmill.evaluation.ladders import CHANGES, EXPLAINED, Change
 from modelmill.settings import LanguageTask, Section, Task, TextTask
+
+
+class Harness(Section):
+    """Tasks of lm-evaluation-harness, for a causal language model; needs `pip install 'modelmill[lm-eval]'`."""
+
+    tasks: tuple[str, ...] = Field(min_length=1)
+    """Their names, or those of groups, as `lm_eval ls tasks` lists them. Their data come from the Hub, where a task names
+    no files of its own."""
+    limit: int | None = Field(default=None, ge=1)
+    """Rows of each task that are asked at most; all, if left out."""
+    include: str | None = None
+    """A folder of further tasks, as the harness's YAML files, and their data: a path, or a URI as a source's. A task
+    names the files of its data from this folder. Such files may hold code, which runs."""
 
 
 class Evaluate(Section):
@@ -35,21 +48,26 @@ class Evaluate(Section):
     compare: tuple[Literal["from_scratch"], ...] = ()
     """`from_scratch`: the same fine-tune from random weights is made and measured too."""
     slices: tuple[str, ...] = ()
-    """Columns by whose values the test rows are measured in parts: a table's, `label`, or `text_length`, the characters
-    of a row's texts. Numbers and dates are cut into quarters of the rows."""
+    """Columns by whose values the test rows are measured in parts: a table's, `label`, `text_length`, the characters of
+    a row's texts, `source`, where the sources have names, or one of `ingest.slice_columns`. Numbers and dates are cut
+    into quarters of the rows."""
     slice_thresholds: dict[str, dict[Metric, Threshold]] = Field(default_factory=dict)
     """What every slice of a column with 30 rows or more must be, as in `{street: {accuracy: {min: 0.7}}}`."""
     against_champion: AgainstChampion = AgainstChampion()
     """What the model must show beside the champion, on the same rows, to take its place."""
     robustness: tuple[Change, ...] = ()
     """Changes to the test rows under which the model is measured too, each at several strengths. Of texts `typos`,
-    `truncation`, `case`; of pictures `noise`, `blur`, `brightness`, `rotation`, `fgsm`; of tables `noise`, `missing`,
-    `fgsm` (the fast gradient sign method: one step that is to mislead this very model)."""
+    `truncation`, `case` (of a question and its context, the question's); of pictures `noise`, `blur`, `brightness`,
+    `rotation`, `fgsm`; of tables `noise`, `missing`, `fgsm` (the fast gradient sign method: one step that is to mislead
+    this very model)."""
     explain: int = Field(default=0, ge=0, le=50)
     """Answers, half of them wrong, of which the report tells which tokens, pixels or columns moved them."""
     cost: bool = False
-    """Whether time, memory and size are measured, as they always are where a threshold is on one; the machine that
-    evaluates is told with them."""
+    """Whether time, tokens a second, memory and size are measured, as they always are where a threshold is on one; the
+    machine that evaluates is told with them."""
+
+    lm_eval: Harness | None = None
+    """Tasks of lm-evaluation-harness, whose figures the report tells beside its own."""
 
     @property
     def measures_cost(self) -> bool:
@@ -102,10 +120,13 @@ class EvaluateSettings(Evaluate):
     """`from_scratch`: the comparison of `compare`; `champion`: the version in use. They answer to no threshold and no
     baseline of their own."""
 
+    lm_eval_pinned: str = ""
+    """Fingerprint of `lm_eval.include` when the run began."""
+
     @model_validator(mode="after")
     def _comparison_has_no_checks(self) -> "EvaluateSettings":
         asked = self.thresholds or self.must_beat or self.compare or self.slices
-        if self.subject != "model" and (asked or self.robustness or self.explain or self.cost):
+        if self.subject != "model" and (asked or self.robustness or self.explain or self.cost or self.lm_eval):
             raise ValueError(f"subject {self.subject}: thresholds, must_beat and compare must be empty, as all else")
         return self
 
@@ -122,7 +143,7 @@ def unfit_for(task: Task, evaluate: Evaluate) -> str:
         figures, has = [*get_args(TargetMetric), "loss", "perplexity"], ["frequent", "copy"]
     elif task in get_args(LanguageTask):
         figures += get_args(LanguageMetric)
-    figures += [] if task in get_args(LanguageTask) else get_args(CostMetric)
+    figures += get_args(CostMetric)
     asked = {f"thresholds.{name}": name for name in evaluate.thresholds}
     for column, thresholds in evaluate.slice_thresholds.items():
         asked |= {f"slice_thresholds.{column}.{name}": name for name in thresholds}
@@ -146,10 +167,9 @@ def _unfit_probe(task: Task, evaluate: Evaluate) -> str:
         if change not in changes:
             known = f"for which there are {', '.join(changes)}" if changes else "for which there is none; leave it out"
             return f"evaluate.robustness: {change} is no change to the rows of {task}, {known}"
-    if evaluate.explain and not changes:
-        return (
-            f"evaluate.explain: answers of {task} are not explained, only those of {', '.join(CHANGES)}; leave it out"
-        )
-    if evaluate.cost and task in get_args(LanguageTask):
-        return f"evaluate.cost: is not measured of {task}; leave it out"
+    if evaluate.explain and task not in EXPLAINED:
+        known = ", ".join(EXPLAINED)
+        return f"evaluate.explain: answers of {task} are not explained, only those of {known}; leave it out"
+    if evaluate.lm_eval is not None and task != "causal-lm":
+        return f"evaluate.lm_eval: the harness asks models of causal-lm, and the task is {task}; leave it out"
     return ""

@@ -21,7 +21,7 @@ TEXT_LENGTH = "text_length"
 """Names the characters of a row's texts, as if they were a column."""
 # What a row's texts are called in a dataset; and what is neither a text nor a value by which rows are alike.
 _TEXTS = ("text", "pair", "question", "context")
-_NO_SLICES = frozenset({"id", "group", "features", "image", "answers", *_TEXTS})
+_NO_SLICES = frozenset({"id", "group", "features", "image", "answers", "slices", *_TEXTS})
 
 
 def with_slices(step: Step, settings: EvaluateSettings, split: str, report: Report, table: pa.Table) -> Any:
@@ -66,16 +66,37 @@ def _reader(dataset: Dataset, name: str) -> tuple[list[str], Callable[[pa.Table]
     texts = [column for column in _TEXTS if column in dataset.schema.names]
     if name == TEXT_LENGTH and texts:
         return texts, lambda table: _sum([_lengths(table[column]) for column in texts])
+    beside = _beside(dataset)
+    if name in beside:
+        return ["slices"], lambda table: _typed(table["slices"].combine_chunks().field(name))
     plain = [column for column in dataset.schema.names if column not in _NO_SLICES]
     if "target" in plain and pa.types.is_string(dataset.schema.field("target").type):
         plain.remove("target")
     if name in plain:
         return [name], lambda table: table[name]
-    known = [*features, *plain, *([TEXT_LENGTH] if texts else [])]
+    known = [*features, *beside, *plain, *([TEXT_LENGTH] if texts else [])]
     raise UserError(
         f"evaluate.slices: {dataset.address} has no column {name!r} to slice by{nearest(name, known)}; there are: "
-        f"{', '.join(known) or 'none'}"
+        f"{', '.join(known) or 'none'}; a further column of the sources is kept by ingest.slice_columns, and `source` "
+        "where they have names"
     )
+
+
+def _beside(dataset: Dataset) -> list[str]:
+    """Return what ingest has kept beside each row for slicing: the source's name, and columns of its file."""
+    if "slices" not in dataset.schema.names:
+        return []
+    return [field.name for field in dataset.schema.field("slices").type]
+
+
+def _typed(texts: Any) -> Any:
+    """Return a column as the numbers or times that all of its values are, else as it is: files know texts alone."""
+    for kind in (pa.float64(), pa.timestamp("us")):
+        try:
+            return texts.cast(kind)
+        except pa.ArrowInvalid:
+            continue
+    return texts
 
 
 def _field(table: pa.Table, name: str) -> Any:

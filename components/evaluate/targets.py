@@ -4,17 +4,22 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from components.evaluate.settings import EvaluateSettings
+from components.evaluate.subject import Subject, check_finite
 from modelmill.dataset import Dataset
-from modelmill.errors import ModelmillError, UserError
+from modelmill.errors import UserError
 from modelmill.evaluation.document import Data, Report, Split
 from modelmill.evaluation.measure import Asked
 from modelmill.evaluation.measure_targets import TargetRows, measure_targets
+from modelmill.evaluation.metrics import DECIMALS
+from modelmill.evaluation.overlap import Overlap, overlap
+from modelmill.evaluation.probes import Measured
 from modelmill.step import Step
 
 if TYPE_CHECKING:
@@ -33,7 +38,7 @@ def measure_answers(
 
     Raises:
         UserError: fewer than two test rows, or no training rows.
-        ModelmillError: the model's losses are not finite.
+        NoAnswers: the model's losses are not finite.
     """
     if dataset.rows("test") < 2:
         raise UserError(
@@ -89,14 +94,40 @@ def _asked(step: Step, predictor: "TargetPredictor", table: pa.Table) -> TargetR
         losses = predictor.losses(asked, [references[row] for row in chunk])
         nats_N[chunk], tokens_N[chunk] = losses.nats_D, losses.tokens_D
     step.progress("answering the test set", len(order), len(order), "rows")
-    bad = np.flatnonzero(~np.isfinite(nats_N))
-    if len(bad):
-        raise ModelmillError(
-            f"the model gives no finite loss for {len(bad):,} of {len(ids):,} test rows (the first is "
-            f"{ids[bad[0]]}): its training diverged; lower finetune.lr"
-        )
+    check_finite(np.isfinite(nats_N), ids, "loss", "test rows", "finetune.lr")
     return TargetRows(
         ids=ids, sources=sources, references=references, answers=answers, nats_N=nats_N, tokens_N=tokens_N
+    )
+
+
+class _ByChrf:
+    """Answers scored by chrF, from what each shares with its reference."""
+
+    metric = "chrf"
+
+    def __init__(self, references: Sequence[str]) -> None:
+        self.references = references
+
+    def figures(self, batch: slice, answers: Any) -> Any:
+        return overlap([str(answer) for answer in answers], self.references[batch]).sums["chrf"]
+
+    def measured(self, figures: Any) -> Measured:
+        found = Overlap(sums={"chrf": figures}, signatures={})
+        low, high = found.intervals()["chrf"]
+        value, low, high = (round(one, DECIMALS) for one in (found.figures()["chrf"], low, high))
+        return Measured(value=value, low=low, high=high)
+
+
+def asked_texts(dataset: Dataset, predictor: Any, folder: Path, table: pa.Table) -> Subject:
+    """Return what may be probed of a model whose answers to the test rows are in a table."""
+    asked = dataset.table("test", ["text", "target"]).slice(0, table.num_rows)
+    return Subject(
+        predictor=predictor,
+        folder=folder,
+        inputs=asked["text"].to_pylist(),
+        ids=table["id"].to_pylist(),
+        answers=np.array(table["chrf_sums"].to_pylist(), dtype=np.float64),
+        scoring=_ByChrf(asked["target"].to_pylist()),
     )
 
 

@@ -4,15 +4,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
+from components.evaluate.probe import cost_figures, probed
 from components.evaluate.settings import EvaluateSettings
 from components.evaluate.slices import with_slices
+from components.evaluate.subject import NoAnswers, Subject, check_finite
 from modelmill.dataset import Dataset, encode
-from modelmill.errors import ModelmillError
 from modelmill.evaluation.checks import checks
 from modelmill.evaluation.document import Data, Place, Report, Sample, Split
 from modelmill.evaluation.intervals import of_ratio
@@ -30,6 +32,8 @@ _CHUNK = 512
 # Words whose neighbours are shown where a recipe asks for none, and those on the map; and letters that such words have,
 # since the most frequent ones are too short to say anything.
 _ASKED, _PLACES, _LETTERS = 12, 40, 4
+# Words that are asked for in turn while answers are timed.
+_TIMED = 256
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,8 @@ class Held:
     dataset: Dataset
     table: pa.Table
     """Held-out documents."""
+    folder: Path
+    """Where the model's files are."""
 
 
 def measure(
@@ -51,13 +57,14 @@ def measure(
 
     Raises:
         UserError: a prompt has no known word.
-        ModelmillError: the model's figures are not finite, or no held-out word stands beside another.
+        NoAnswers: the model's figures are not finite, or no held-out word stands beside another.
     """
     ours, alone = _losses(step, predictor, held.table["text"].to_pylist())
-    if not np.isfinite(ours.nats_D).all() or not ours.tokens_D.sum():
-        raise ModelmillError(
-            f"the model gives no finite loss on {len(ours.nats_D):,} documents with {ours.tokens_D.sum():,} predicted "
-            "words: its training diverged, lower pretrain.lr; or the documents are too short"
+    check_finite(np.isfinite(ours.nats_D), held.table["id"].to_pylist(), "loss", "held-out documents", "pretrain.lr")
+    if not ours.tokens_D.sum():
+        raise NoAnswers(
+            f"{held.corpus}: no known word stands beside another in {len(ours.nats_D):,} held-out documents; give "
+            "longer ones"
         )
     figures, spans = _figures(ours)
     metrics = {"test": figures, "unigram": _figures(alone)[0]}
@@ -81,9 +88,11 @@ def measure(
         sampling={"negatives": config.negatives, "window": config.window, "subsample": config.subsample},
         lineage=held.facts.get("lineage", {}),
     )
-    step.figures(figures)
+    timed = predictor.frequent(_TIMED, _LETTERS) or asked
+    report = probed(step, settings, report, Subject(predictor=predictor, folder=held.folder, inputs=timed))
+    step.figures({**figures, **cost_figures(report)})
     passed = f"{sum(check.passed for check in report.checks)} of {len(report.checks)}"
-    summary = {**figures, "test_rows": rows, "checks_passed": passed, "metrics": report.metrics}
+    summary = {**figures, **cost_figures(report), "test_rows": rows, "checks_passed": passed, "metrics": report.metrics}
     return _save(step, settings, report, held.table["id"], ours, alone), summary
 
 

@@ -19,8 +19,9 @@ from modelmill.step import Step
 from modelmill.training.checkpoint import Checkpoints
 from modelmill.training.device import prepare
 from modelmill.training.distributed import join
-from modelmill.training.loop import Job, LoopSettings, train
+from modelmill.training.loop import train
 from modelmill.training.settings import TOGETHER
+from modelmill.training.state import Job, LoopSettings
 from modelmill.version import code_digest
 
 _LEARNERS: Mapping[str, Callable[[FinetuneSettings, Dataset, Start], Learner]] = {
@@ -55,23 +56,18 @@ def run(
         ModelmillError: a dataset or a model is not what it was, or training diverged.
     """
     dataset = open_dataset(step.store, labelled)
-    kind = dataset.meta["kind"]
-    if kind not in _LEARNERS:
-        raise ModelmillError(f"{labelled}: holds {kind}, and fine-tuning reads {', '.join(_LEARNERS)}")
+    if dataset.meta["kind"] not in _LEARNERS:
+        known = ", ".join(_LEARNERS)
+        raise ModelmillError(f"{labelled}: holds {dataset.meta['kind']}, and fine-tuning reads {known}")
     device = prepare(settings.seed)
     world = join(shard=settings.shard)
-    learner = _LEARNERS[kind](settings, dataset, _start(step, model, base))
-    if learner.plan is None and not settings.plain:
-        raise UserError(f"finetune: strategy, layer_decay and gradual are not for {kind}; leave them out")
+    learner = _learner(settings, dataset, _start(step, model, base))
     if settings.teacher is not None:
         learner = taught(settings, learner, dataset, base_folder(teacher), device)
     inputs = {"labelled": labelled, "model": model, "base": base, **({"teacher": teacher} if teacher else {})}
 
     def fit(under: Step, learner: Learner, part: str) -> dict[str, Any]:
-        # How answers are asked for changes no weight: what is learned stays.
-        told = settings.model_dump(exclude={*TOGETHER, "decoding"})
-        facts = {"stage": "finetune", "settings": told, "inputs": inputs, "code": code_digest()}
-        key = digest({**facts, "part": part} if part else facts)
+        key = _run_key(settings, inputs, part)
         job = Job(
             what=part or step.name,
             model=learner.model,
@@ -96,6 +92,21 @@ def run(
     folder = step.scratch / "tuned"
     learner.save(folder)
     return FinetuneOutputs(model=save_model(step.store, folder, meta), summary=figures)
+
+
+def _run_key(settings: FinetuneSettings, inputs: Mapping[str, str], part: str) -> str:
+    # How answers are asked for changes no weight: what is learned stays.
+    told = settings.model_dump(exclude={*TOGETHER, "decoding"})
+    facts = {"stage": "finetune", "settings": told, "inputs": inputs, "code": code_digest()}
+    return digest({**facts, "part": part} if part else facts)
+
+
+def _learner(settings: FinetuneSettings, dataset: Dataset, start: Start) -> Learner:
+    kind = dataset.meta["kind"]
+    learner = _LEARNERS[kind](settings, dataset, start)
+    if learner.plan is None and not settings.plain:
+        raise UserError(f"finetune: strategy, layer_decay and gradual are not for {kind}; leave them out")
+    return learner
 
 
 def _start(step: Step, model: str, base: str) -> Start:

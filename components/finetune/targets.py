@@ -43,6 +43,7 @@ def prepare(settings: FinetuneSettings, dataset: Dataset, start: Start) -> Learn
             "max_tokens": settings.max_tokens,
             "max_target_tokens": settings.max_target_tokens,
             "decoding": decoding.model_dump(),
+            **({"prefix": dataset.meta["prefix"]} if "prefix" in dataset.meta else {}),
         },
         plan=plan_of(settings, model, batches.steps_per_epoch),
         perplexity=True,

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from components.ingest.labels import MAX_CLASSES, in_order
-from components.ingest.settings import Ingest, Source
+from components.ingest.settings import Ingest
 from components.ingest.sort import Sorted
+from components.ingest.source_settings import Source
 from components.ingest.splits import SPLITS
 from modelmill.errors import UserError
 from modelmill.ledger import Ledger

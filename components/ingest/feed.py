@@ -7,12 +7,15 @@ from typing import Any
 
 from components.ingest.delimited import read_delimited
 from components.ingest.fields import FIELDS
+from components.ingest.formats import Format, format_of
 from components.ingest.images.feed import feed_pictures
 from components.ingest.imdb import read_imdb
 from components.ingest.lines import read_html, read_json_lines, read_text
 from components.ingest.parquet import read_parquet
-from components.ingest.rows import Handed, Listed, Opened, Rows
-from components.ingest.settings import WITHOUT_CLASSES, Columns, Format, IngestSettings, Source, format_of
+from components.ingest.rows import Handed, Listed, Opened, Rows, without_columns
+from components.ingest.settings import WITHOUT_CLASSES, IngestSettings
+from components.ingest.slices import PREFIX, slice_fields, slicing_job
+from components.ingest.source_settings import Columns, Source
 from components.ingest.squad import read_squad
 from components.ingest.tables.feed import feed_table
 from components.ingest.tables.prepare import PreparedTable
@@ -33,6 +36,7 @@ READERS: Mapping[str, Callable[[Opened], Iterator[Rows]]] = {
     "imdb": read_imdb,
 }
 
+_WITH_COLUMNS = ("csv", "tsv", "jsonl", "parquet")
 # Of text in a batch, in characters: a worker takes some 100 bytes a character while it looks at one.
 _BATCH_CHARS = 1 << 20
 
@@ -45,11 +49,13 @@ def feed(
 ) -> tuple[Job, Iterator[Handed]]:
     """Return what is to be done with each batch of a source, and the batches."""
     if table is not None:
-        return feed_table(settings, listed, table)
-    if settings.task == "image-classification":
-        return feed_pictures(step, settings, listed)
-    order = order_of(settings, listed)
-    return partial(work, order), _texts(step, listed, order)
+        job, handed = feed_table(settings, listed, table)
+    elif settings.task == "image-classification":
+        job, handed = feed_pictures(step, settings, listed)
+    else:
+        order = order_of(settings, listed)
+        job, handed = partial(work, order), _texts(step, settings, listed, order)
+    return slicing_job(settings, listed, job), handed
 
 
 def order_of(settings: IngestSettings, one: Listed) -> Order:
@@ -71,11 +77,14 @@ def order_of(settings: IngestSettings, one: Listed) -> Order:
     )
 
 
-def _texts(step: Step, listed: Listed, order: Order) -> Iterator[Handed]:
+def _texts(step: Step, settings: IngestSettings, listed: Listed, order: Order) -> Iterator[Handed]:
     before = 0
-    columns = _columns(listed.source.columns, order) if listed.labelled else {}
+    slices = slice_fields(settings, labelled=listed.labelled)
+    columns = {**(_columns(listed.source.columns, order) if listed.labelled else {}), **slices}
     for file in listed.files:
         kind = _format(listed.source, file, listed.labelled)
+        if slices and kind not in _WITH_COLUMNS:
+            raise without_columns(file, kind, _WITH_COLUMNS)
         with open_raw(file) as raw:
             opened = Opened(
                 file=file,
@@ -120,9 +129,16 @@ def _pieces(rows: Rows, source: Source) -> Iterator[Batch]:
                 labels=rows.labels[part] if source.label is None else [source.label] * len(rows.texts[part]),
                 groups=rows.groups[part] if has_groups else (),
                 times=rows.times[part] if has_times else (),
-                others={name: values[part] for name, values in rows.others.items()},
+                others=_named(rows, part, beside=False),
+                slices=_named(rows, part, beside=True),
             )
             start, chars = place + 1, 0
+
+
+def _named(rows: Rows, part: slice, *, beside: bool) -> dict[str, Any]:
+    """Return the further fields of some rows by name: the task's own, or what is kept beside them."""
+    found = {name: values[part] for name, values in rows.others.items() if name.startswith(PREFIX) == beside}
+    return {name.removeprefix(PREFIX): values for name, values in found.items()}
 
 
 def _format(source: Source, file: SourceFile, labelled: bool) -> Format:

@@ -1,7 +1,8 @@
 """Rows with more than one text: what a task reads beside the first one, cleaned as that one is.
 
-A row's id is that of all its fields together. Rows with the same first text (of questions: the same context) belong
-together, and nearly equal first texts do: they are all kept, in one split.
+A row's id is that of all its texts together; the answers to a question are no part of it, so that a question that is
+asked twice is one row. Rows with the same first text (of questions: the same context) belong together, nearly equal
+first texts do, and pairs that are each other turned round: they are all kept, in one split.
 """
 
 from collections import Counter
@@ -32,6 +33,8 @@ class Fields:
     """Names of further texts."""
     answers: bool = False
     """Whether there are answers, which stand in the first text."""
+    either_way: bool = False
+    """Whether the first text and the other one may change places."""
 
     @property
     def columns(self) -> pa.Schema:
@@ -46,7 +49,7 @@ class Fields:
 
 
 FIELDS: Mapping[str, Fields] = {
-    "pair-classification": Fields(texts=("pair",)),
+    "pair-classification": Fields(texts=("pair",), either_way=True),
     "sequence-to-sequence": Fields(texts=("target",)),
     "question-answering": Fields(texts=("question",), answers=True),
 }
@@ -138,7 +141,7 @@ def _answered(
 
 def joined(batch: Batch, fields: Fields) -> list[str]:
     """Return each row as one text, by which it is told from others."""
-    parts = [batch.texts, *(map(str, batch.others[name]) for name in fields.names)]
+    parts = [batch.texts, *(batch.others[name] for name in fields.texts)]
     return [_BETWEEN.join(row) for row in zip(*parts, strict=True)]
 
 
@@ -147,6 +150,11 @@ def first_text_hashes(texts: Sequence[str]) -> npt.NDArray[np.uint64]:
     return np.array(
         [int.from_bytes(sha256(b"text:" + text.encode()).digest()[:8], "big") or 1 for text in texts], dtype=np.uint64
     )
+
+
+def either_way_hashes(one: Sequence[str], other: Sequence[str]) -> npt.NDArray[np.uint64]:
+    """Return a hash of each pair of texts, by which it meets the same pair turned round."""
+    return first_text_hashes([_BETWEEN.join(sorted(pair)) for pair in zip(one, other, strict=True)])
 
 
 def payload_columns(fields: Fields, batch: Batch) -> list[pa.Array]:

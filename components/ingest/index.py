@@ -35,6 +35,7 @@ class Index:
         times: npt.NDArray[np.float64],
         hashes: Words,
         source: int = 0,
+        ties: Words | None = None,
     ) -> Integers:
         """Add rows by their ids, 16 bytes each, and return their numbers.
 
@@ -55,6 +56,7 @@ class Index:
             ("time", times),
             ("hash", hashes),
             ("source", np.full(count, source, dtype=np.int32)),
+            ("tie", np.zeros(count, dtype=np.uint64) if ties is None else ties),
         ):
             self._parts.setdefault(name, []).append(part)
         self.rows += count
@@ -99,6 +101,11 @@ class Index:
     def source_N(self) -> npt.NDArray[np.int32]:
         """The number of the source that each row comes from."""
         return self._column("source", np.int32)
+
+    @property
+    def tie_N(self) -> Words:
+        """What decides which of rows with the same id is kept: the smallest; 0 where it makes no difference."""
+        return self._column("tie", np.uint64)
 
     def _column(self, name: str, kind: Any) -> npt.NDArray[Any]:
         parts = self._parts.get(name, [])

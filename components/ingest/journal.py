@@ -18,7 +18,8 @@ from components.ingest.parts import Packer, look, unpacked
 from components.ingest.work import Worked
 from components.ingest.workers import Workers
 from modelmill.errors import ModelmillError
-from modelmill.store import WORK, NotFound, Store
+from modelmill.store import NotFound, Store
+from modelmill.store.keys import WORK
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

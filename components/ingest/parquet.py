@@ -1,6 +1,5 @@
 """Reads Parquet batch by batch; rows are numbered from 1."""
 
-import shutil
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -18,14 +17,8 @@ def read_parquet(opened: Opened) -> Iterator[Rows]:
         UserError: a column is missing or holds no text, or the file cannot be read to its end.
         ModelmillError: the file was changed while it was read.
     """
-    # Parquet is read from its end: a copy is what can be checked before the first row is trusted.
-    copy = opened.scratch / "source.parquet"
-    try:
-        with copy.open("wb") as file:
-            shutil.copyfileobj(opened.raw, file, 1 << 20)
+    with opened.copy(".parquet") as copy:
         yield from _rows(opened, copy)
-    finally:
-        copy.unlink(missing_ok=True)
 
 
 def _rows(opened: Opened, copy: Any) -> Iterator[Rows]:

@@ -54,6 +54,8 @@ class Payload:
     """Of those stored, names that are others on the way: name and column."""
     texts: tuple[str, ...] = ()
     """The columns that hold texts which a corpus may not have from a held-out row."""
+    either_way: tuple[str, ...] = ()
+    """Two columns of texts that may stand the other way round in another row, which then belongs to the same group."""
     classes: bool = True
     """Whether labelled rows have a class; without one they have a number to be predicted, in a column of their own."""
 
@@ -136,6 +138,7 @@ def _with_fields(task: str, labelled_kind: str, first: str = "text") -> Payload:
         in_corpus=TEXT.stored,
         from_column=((first, "text"),),
         texts=("text", *names),
+        either_way=("text", *names) if further.either_way else (),
         classes=task not in WITHOUT_CLASSES,
     )
 

@@ -13,6 +13,7 @@ from components.ingest.index import Index
 from components.ingest.payload import IMAGE, SEVERAL, TEXT, Payload
 from components.ingest.rows import BAD, Handed, Listed
 from components.ingest.settings import IngestSettings
+from components.ingest.slices import sliced, tie_breaks
 from components.ingest.spill import Spill, bucket_bits, unpacked_size
 from components.ingest.tables import convert
 from components.ingest.tables.prepare import PreparedTable
@@ -77,7 +78,7 @@ def read_sources(
         UserError: a source lacks a column, cannot be read to its end, or has too many bad rows.
         ModelmillError: a source was changed while it was read.
     """
-    payload = _payload(settings.task) if table is None else table.payload
+    payload = sliced(_payload(settings.task) if table is None else table.payload, settings)
     spill = Spill(step.scratch, bucket_bits(size_of(listed)), payload)
     reading = Reading(spill=spill, meetings=Meetings(step.scratch))
     for number, one in enumerate(listed):
@@ -152,6 +153,7 @@ class _SourceReader:
             times=worked.time_N,
             hashes=worked.hash_N,
             source=self._number,
+            ties=tie_breaks(worked.payload),
         )
         reading.meetings.add(worked.keys_MB, numbers[worked.having_M])
         reading.spill.add(worked, labelled=self._listed.labelled, file=file, numbers=numbers)

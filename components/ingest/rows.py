@@ -1,11 +1,14 @@
 """What every reader gives: batches of numbered rows, and beside them those that cannot be read, with the reason."""
 
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from components.ingest.settings import Source
+from components.ingest.source_settings import Source
+from components.ingest.work_parts import Batch
 from modelmill.errors import UserError
 from modelmill.ledger import Rejected
 from modelmill.sources import RawStream, SourceFile, nearest
@@ -38,19 +41,9 @@ BAD = frozenset(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rows:
-    """A batch of rows of one file, as it stands there."""
+class Rows(Batch):
+    """A batch as it was read."""
 
-    numbers: Sequence[int]
-    texts: Sequence[str]
-    labels: Sequence[Any]
-    """A string, number, truth value or None of each row; None all through where no label is read."""
-    groups: Sequence[Any] = ()
-    """What each row's group column holds; nothing where the source names none."""
-    times: Sequence[Any] = ()
-    """What each row's time column holds; nothing where the source names none."""
-    others: Mapping[str, Sequence[Any]] = field(default_factory=dict)
-    """Further fields of each row by name, where the task has some."""
     bad: Sequence[Rejected] = ()
     """The rows that could not be read."""
 
@@ -126,11 +119,30 @@ class Opened:
         hint = near or "; correct `columns`, or `header` or `delimiter` if the file has other ones"
         raise UserError(f"{self.file.uri}: no column {name!r}; its {len(there)} columns are {shown}{hint}")
 
+    @contextmanager
+    def copy(self, ending: str) -> Iterator[Path]:
+        """Lend a copy of the file: where one is read from its end, all of it is checked before a row is trusted."""
+        copy = self.scratch / f"source{ending}"
+        try:
+            with copy.open("wb") as file:
+                shutil.copyfileobj(self.raw, file, 1 << 20)
+            yield copy
+        finally:
+            copy.unlink(missing_ok=True)
+
     def broken(self, why: str, rows: int) -> UserError:
         """Return the error for a file that cannot be read to its end."""
         return UserError(
             f"{self.file.uri}: {why} (after {rows} rows, {self.raw.taken} of {self.file.bytes} bytes); replace the file"
         )
+
+
+def without_columns(file: SourceFile, kind: str, known: Sequence[str]) -> UserError:
+    """Return the error for a file of a format that has no columns to keep beside its rows."""
+    return UserError(
+        f"{file.uri}: format {kind} has no columns, and ingest.slice_columns names some; they are read from "
+        f"{', '.join(known)}: leave slice_columns out, and give each source a name to slice by source"
+    )
 
 
 @dataclass

@@ -76,6 +76,7 @@ def run(step: Step, settings: IngestSettings, sources: str, before: str = "") ->
     made = {
         **made_of,
         "personal": dict(sorted(reading.masked.items())),
+        "licences": {file.uri: one.source.licence for one in listed if one.source.licence for file in one.files},
         "report": {"sha256": page.sha256, "bytes": page.bytes},
     }
     if table is not None:

@@ -1,8 +1,7 @@
 """What a recipe's `ingest` section may say."""
 
 import math
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
@@ -11,181 +10,17 @@ from pydantic import (
     Field,
     ValidatorFunctionWrapHandler,
     WrapValidator,
-    field_validator,
     model_validator,
 )
 
-from components.ingest.images.settings import Images, PixelTable
+from components.ingest.images.settings import Images
+from components.ingest.source_settings import Source
 from components.ingest.tables.settings import Table
 from components.ingest.text.language import Language
 from components.ingest.text.personal import Personal
 from components.ingest.text.settings import NearDuplicates, Quality
-from modelmill.errors import UserError
 from modelmill.settings import Section, Task
-from modelmill.sources import check_uri, nearest
-
-Format = Literal[
-    "csv", "tsv", "jsonl", "parquet", "squad", "imdb", "text", "html",
-    "image", "zip", "tar", "webdataset", "idx", "cifar",
-]  # fmt: skip
-
-COMPRESSIONS = {".gz": "gzip", ".tgz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "zstd", ".zstd": "zstd"}
-_FORMATS: dict[str, Format] = {
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".tab": "tsv",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".txt": "text",
-    ".text": "text",
-    ".md": "text",
-    ".html": "html",
-    ".htm": "html",
-    ".xhtml": "html",
-    ".zip": "zip",
-    ".tar": "tar",
-    ".tgz": "tar",
-    **dict.fromkeys((".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"), "image"),
-}
-_DELIMITED = ("csv", "tsv")
-
-
-def format_of(name: str) -> Format | None:
-    """Return the format that a file's name tells, also under .gz, .bz2, .xz and .zst."""
-    lowered = name.lower()
-    for ending in COMPRESSIONS:
-        lowered = lowered.removesuffix(ending)
-    if re.search(r"idx[13]-ubyte$", lowered):
-        return "idx"
-    if re.search(r"(data|test)_batch(_\d+)?\.bin$|cifar-10-binary\.(tar|tgz)$", lowered):
-        return "cifar"
-    return next((kind for ending, kind in _FORMATS.items() if lowered.endswith(ending)), None)
-
-
-class Columns(Section):
-    """The names that a source gives to its columns or keys."""
-
-    text: str = "text"
-    """The column that holds the text."""
-    pair: str = "pair"
-    """The column that holds the second text. For pair-classification."""
-    target: str = "target"
-    """The column that holds what is to be answered. For sequence-to-sequence."""
-    question: str = "question"
-    """The column that holds what is asked. For question-answering."""
-    context: str = "context"
-    """The column that holds the text that the answers stand in. For question-answering."""
-    answers: str = "answers"
-    """The column that holds the answers: SQuAD's lists `{text: […], answer_start: […]}`, a list of both, JSON of
-    either, or a text that stands in the context; nothing where a question has no answer. For question-answering."""
-    label: str = "label"
-    """The column that holds the label; read for labelled sources only."""
-    image: str = "image"
-    """The column that holds the bytes of pictures. For Parquet."""
-    group: str | None = None
-    """A column whose equal values never part between two splits, such as a user, a document or a site."""
-    time: str | None = None
-    """A column with the time of each row, ISO 8601 or a number; for `split.by: time`."""
-
-
-class Source(Section):
-    """Files of one kind, read in the same way."""
-
-    uri: str
-    """A path, a glob, a folder, package://module/path, s3://bucket/key or s3://bucket/prefix/, https://host/path, or
-    hf://datasets/owner/name/path."""
-    format: Format | None = None
-    """What the files hold; told by their names if left out, also under .gz, .bz2, .xz and .zst. An html file is one
-    document, of which the main text is taken; `squad` and `imdb` are those datasets as they are published."""
-    columns: Columns = Columns()
-    """The columns to read."""
-    label: str | None = Field(default=None, min_length=1)
-    """The label of all rows, where no column holds it: a source for each class, also of plain text."""
-    encoding: str = "auto"
-    """Of the characters, a name that Python knows. `auto` looks at the beginning of each file: a byte order mark, UTF-8
-    where more lines speak for it than against it, else what it most likely is."""
-    skip_rows: int = Field(default=0, ge=0)
-    """Lines before the header, or before the data where `header` names the columns. Not for Parquet."""
-    header: list[str] | None = Field(default=None, min_length=1)
-    """The columns' names, in order, where the file does not say them. For csv and tsv."""
-    rename: dict[str, str] = Field(default_factory=dict)
-    """Other names for columns, by the name that the file gives them: so that sources agree. For tables."""
-    delimiter: str | None = Field(default=None, min_length=1, max_length=1)
-    """Between two fields; a comma (csv) or a tab (tsv) if left out."""
-    sample: float = Field(default=1.0, gt=0, le=1)
-    """Share of the rows to take, by a hash of each cleaned text: the same rows everywhere, equal texts together."""
-    max_rows: int | None = Field(default=None, ge=1)
-    """Rows of this source that a dataset keeps at most, after duplicates are gone, drawn by a hash of each."""
-    pixels: PixelTable = PixelTable()
-    """Where label and pixels stand in a CSV file with a picture a row."""
-    document: Literal["line", "block", "file"] = "line"
-    """What of a text file is a document: each line, each block between blank lines, or the whole file."""
-    quoting: bool = True
-    """Whether a field may stand in double quotes; false takes a quote as it stands. For csv and tsv."""
-
-    @property
-    def known_format(self) -> Format | None:
-        """The format, where the settings or the URI tell it."""
-        # What follows a question mark is for the server.
-        name = self.uri.partition("?")[0] if self.uri.startswith(("http://", "https://")) else self.uri
-        return self.format or format_of(name)
-
-    @field_validator("uri")
-    @classmethod
-    def _could_be_a_source(cls, uri: str) -> str:
-        try:
-            check_uri(uri)
-        except UserError as error:
-            raise ValueError(str(error)) from None
-        return uri
-
-    @field_validator("encoding")
-    @classmethod
-    def _is_known(cls, encoding: str) -> str:
-        if encoding == "auto":
-            return encoding
-        try:
-            "a".encode(encoding)
-        except (LookupError, UnicodeError):
-            common = [
-                "auto",
-                "utf-8",
-                "utf-16",
-                "latin-1",
-                "cp1252",
-                "gb18030",
-                "big5",
-                "shift_jis",
-                "euc-kr",
-                "koi8-r",
-            ]
-            hint = nearest(encoding, common) or "; one of them is 'utf-8'"
-            raise ValueError(f"unknown encoding {encoding!r}{hint}") from None
-        return encoding
-
-    @model_validator(mode="after")
-    def _options_fit_the_format(self) -> Self:
-        kind = self.known_format
-        if kind is not None and kind not in _DELIMITED:
-            for name, given in (("header", self.header), ("delimiter", self.delimiter), ("quoting", not self.quoting)):
-                if given:
-                    raise ValueError(f"{name} is for csv and tsv, and the format is {kind}; leave it out or set format")
-        if kind is not None and kind != "text" and self.document != "line":
-            raise ValueError(f"document is for text, and the format is {kind}; leave it out or set format")
-        if kind in ("parquet", "html") and self.skip_rows:
-            raise ValueError(f"skip_rows ({self.skip_rows}) is not for {kind}; leave it out")
-        if self.delimiter is not None and (self.delimiter in '"\r\n' or not self.delimiter.isascii()):
-            raise ValueError(f"delimiter {self.delimiter!r} must be one ASCII character and no quote or line end")
-        renamed = list(self.rename.values())
-        if len(set(renamed)) < len(renamed):
-            double = next(name for name in renamed if renamed.count(name) > 1)
-            raise ValueError(f"rename gives {renamed.count(double)} columns the name {double!r}; give each its own")
-        if self.header is not None and len(set(self.header)) < len(self.header):
-            double = next(name for name in self.header if self.header.count(name) > 1)
-            raise ValueError(f"header names {double!r} {self.header.count(double)} times; give each column its own")
-        return self
+from modelmill.sources import nearest
 
 
 class LabelledText(Section):
@@ -279,6 +114,8 @@ class Split(Section):
         return self
 
 
+SOURCE = "source"
+"""The name of a row's source, as if it were a column."""
 SEVERAL_TEXTS = frozenset({"pair-classification", "sequence-to-sequence", "question-answering"})
 """The tasks whose labelled rows hold more than one text."""
 WITHOUT_CLASSES = frozenset({"sequence-to-sequence", "question-answering"})
@@ -289,7 +126,7 @@ COLUMN_FOR = {
     **dict.fromkeys(("question", "context", "answers"), "question-answering"),
 }
 """The columns that one task alone reads, and that task."""
-FOR_TABLES = frozenset({"labelled", "label", "split", "max_bad_rows", "table"})
+FOR_TABLES = frozenset({"labelled", "label", "split", "max_bad_rows", "table", "slice_columns"})
 """The keys of this section that mean something for a table."""
 NOT_FOR_TABLES = frozenset({"columns", "label", "pixels", "document"})
 """The keys of a source that mean nothing for a table."""
@@ -331,6 +168,9 @@ class Ingest(Section):
     """The target and the features of a table, a row per example."""
     decontaminate: int | None = Field(default=13, ge=1, le=100)
     """Texts of the corpus with a run of so many words of a validation or test row are dropped; null keeps them."""
+    slice_columns: list[str] = Field(default_factory=list)
+    """Further columns of the labelled sources, kept beside each row as they stand there for `evaluate.slices`; no model
+    reads them, and of a table they are no features."""
 
     @model_validator(mode="after")
     def _sources_make_sense(self) -> Self:
@@ -353,7 +193,32 @@ class Ingest(Section):
             if source.known_format in ("text", "html") and source.label is None:
                 said = f"labelled: {source.uri}: format {source.known_format} has no labels"
                 raise ValueError(f"{said}; use csv, tsv, jsonl or parquet, or give the source a label")
+        if wrong := self._unfit_slices():
+            raise ValueError(wrong)
         return self
+
+    def _unfit_slices(self) -> str:
+        """Return what is wrong with the columns that are kept for slicing."""
+        if self.slice_columns and not self.labelled:
+            return "slice_columns are those of labelled sources, and there is none; leave it out"
+        own = {"label": "is sliced by as it is", "text_length": "is made by evaluation"}
+        if any(source.name is not None for source in self.labelled):
+            own[SOURCE] = "is made of the sources' names"
+        for name in self.slice_columns:
+            if name in own:
+                return f"slice_columns: {name!r} {own[name]}; leave it out, or rename the column"
+            if self.slice_columns.count(name) > 1:
+                return f"slice_columns: {name!r} is named {self.slice_columns.count(name)} times, once is enough"
+            if self.table is not None and name in {self.table.target, *self.table.ignore}:
+                role = "target" if name == self.table.target else "columns to ignore"
+                return f"slice_columns: {name!r} is the table's {role}; leave it out in one of the two"
+        return ""
+
+    @property
+    def slice_names(self) -> tuple[str, ...]:
+        """What is kept beside a row for slicing: `source` where one has a name, and the columns."""
+        named = any(source.name is not None for source in (*self.corpus_sources, *self.labelled))
+        return (*([SOURCE] if named else []), *self.slice_columns)
 
     @property
     def corpus_sources(self) -> list[Source]:
@@ -376,3 +241,23 @@ class IngestSettings(Ingest):
 
     task: Task
     """What the recipe learns."""
+
+
+def unsliceable(ingest: Ingest, task: Task, asked: Sequence[str]) -> str:
+    """Return which of the columns to slice by no row of a task will have, and the way out; nothing where all are there.
+
+    A table's columns are known when it is read.
+    """
+    if ingest.table is not None:
+        return ""
+    named = any(source.name is not None for source in ingest.labelled or ingest.corpus_sources)
+    own = ["width", "height"] if task == "image-classification" else ["text_length"]
+    label = ["label"] if ingest.labelled and task not in WITHOUT_CLASSES else []
+    known = [*([SOURCE] if named else []), *ingest.slice_columns, *own, *label]
+    for name in asked:
+        if name == SOURCE and not named:
+            return f"evaluate.slices: {name!r} is what a row's source is called, and none has a name; give each one"
+        if name not in known:
+            out = nearest(name, known) or f" ({', '.join(known)}); name it in ingest.slice_columns to keep it"
+            return f"evaluate.slices: no row has {name!r}{out}"
+    return ""

@@ -114,8 +114,10 @@ def _splits(index: Index, lead_N: Integers, rank_N: Integers, kept: Booleans, sp
 
 
 def _ranks(index: Index) -> tuple[Integers, Integers]:
-    """Return each row's place in the order of ids, of equal ones the first read first, and a number for its id."""
-    order = np.lexsort((index.low_N, index.high_N))
+    """Return each row's place in the order of ids, of equal ones the smallest tie and the first read first, and a
+    number for its id."""
+    tie_N = index.tie_N
+    order = np.lexsort((*([tie_N] if tie_N.any() else []), index.low_N, index.high_N))
     high, low = index.high_N[order], index.low_N[order]
     new = np.ones(len(order), dtype=np.bool_)
     new[1:] = (high[1:] != high[:-1]) | (low[1:] != low[:-1])

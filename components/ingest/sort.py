@@ -13,7 +13,9 @@ import pyarrow as pa
 
 from components.ingest.clusters import Clusters
 from components.ingest.decontaminate import Grams, contaminated, held_out_grams
+from components.ingest.fields import either_way_hashes
 from components.ingest.images.near import near_links
+from components.ingest.merge import merge_answers
 from components.ingest.payload import Payload
 from components.ingest.read import Reading
 from components.ingest.settings import Ingest
@@ -87,6 +89,8 @@ def sort_rows(step: Step, settings: Ingest, reading: Reading, workers: Workers) 
             table = bucket.take(np.lexsort(id_words(bucket["id"])[::-1]))
             number = table["number"].to_numpy()
             in_corpus, as_labelled = _fates(settled.corpus_N[number]), _fates(settled.labelled_N[number])
+            if "answers" in payload.columns.names:
+                table, as_labelled = merge_answers(table, as_labelled)
             if grams:
                 _take_out(in_corpus, table, grams, workers)
             _keep_corpus(result, table.take(in_corpus["kept"]), settled, corpus)
@@ -119,6 +123,8 @@ def _settled(settings: Ingest, reading: Reading) -> Watch:
     several = len(payload.texts) > 1
     if several:
         groups.link_equal(index.hash_N, np.arange(index.rows))
+    if payload.either_way:
+        groups.link_equal(*_either_way(reading))
     rules = Rules(
         takes_labelled=settings.takes_labelled,
         # Rows of a table that are nearly the same have the same features and other targets, texts that are nearly the
@@ -136,6 +142,17 @@ def _settled(settings: Ingest, reading: Reading) -> Watch:
         payload=payload,
         files=reading.files,
     )
+
+
+def _either_way(reading: Reading) -> tuple[npt.NDArray[np.uint64], Rows]:
+    """Return the labelled rows, each with a key that is the same when its two texts change places."""
+    keys, numbers = [], []
+    for table in reading.spill.tables():
+        pairs = table.filter(table["labelled"])
+        keys.append(either_way_hashes(*(pairs[name].to_pylist() for name in reading.spill.payload.either_way)))
+        numbers.append(pairs["number"].to_numpy())
+    none: Rows = np.zeros(0, dtype=np.int64)
+    return np.concatenate([none.astype(np.uint64), *keys]), np.concatenate([none, *numbers])
 
 
 def _held_out(settings: Ingest, reading: Reading, settled: Settled) -> Grams:

@@ -11,8 +11,8 @@ from typing import Any, cast
 
 import zstandard
 
+from components.ingest.formats import COMPRESSIONS
 from components.ingest.rows import Opened
-from components.ingest.settings import COMPRESSIONS
 from components.ingest.text.encoding import detect
 from modelmill.errors import UserError
 

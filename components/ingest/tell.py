@@ -81,7 +81,9 @@ def _columns(table: PreparedTable) -> Iterator[ColumnFacts]:
         if column.low is not None and column.high is not None and column.quartiles is not None:
             figures = (column.low, *column.quartiles, column.high)
         counts = sorted((column.counts or {}).items(), key=lambda one: (-one[1], one[0]))
-        constant = ["says the same in every row, and is left out"] if name in table.constant else []
+        left_out = ["says the same in every row, and is left out"] if name in table.constant else []
+        if not left_out and name not in table.schema.columns:
+            left_out = ["kept to slice by, and no feature"]
         yield ColumnFacts(
             name=name,
             kind=f"{column.kind}, target" if name == target else column.kind,
@@ -90,7 +92,7 @@ def _columns(table: PreparedTable) -> Iterator[ColumnFacts]:
             distinct=column.distinct,
             figures=figures,
             top=tuple(counts[:_TOP]),
-            warnings=(*constant, *moved[name]),
+            warnings=(*left_out, *moved[name]),
         )
 
 

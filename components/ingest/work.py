@@ -269,7 +269,7 @@ def _named(order: Order, batch: Batch, unlabelled: Dropped) -> list[str | None]:
     label_of = labeller(order.label)
     names = []
     for place, (number, text, label) in enumerate(zip(batch.numbers, batch.texts, batch.labels, strict=True)):
-        name, reason, detail = label_of(label) if order.classes else ("", "", "")
+        name, reason, detail = label_of(label) if order.classes else (_answerable(order, batch, place), "", "")
         if order.by_time and name is not None and math.isnan(seconds(batch.times[place])):
             name, reason, detail = (
                 None,
@@ -280,6 +280,13 @@ def _named(order: Order, batch: Batch, unlabelled: Dropped) -> list[str | None]:
             unlabelled.add(number, reason, text, detail)
         names.append(name)
     return names
+
+
+def _answerable(order: Order, batch: Batch, place: int) -> str:
+    """Return what a row without a class may not be beside the same row: a question has answers, or it has none."""
+    if order.fields is None or not order.fields.answers:
+        return ""
+    return "answered" if batch.others["answers"][place] else "unanswered"
 
 
 def draw(content: bytes) -> float:

@@ -16,10 +16,15 @@ class Batch:
     numbers: Sequence[int]
     texts: Sequence[str]
     labels: Sequence[Any]
+    """A string, number, truth value or None of each row; None all through where no label is read."""
     groups: Sequence[Any] = ()
+    """What each row's group column holds; nothing where the source names none."""
     times: Sequence[Any] = ()
+    """What each row's time column holds; nothing where the source names none."""
     others: Mapping[str, Sequence[Any]] = field(default_factory=dict)
-    """Further fields by name, where the task's rows have some."""
+    """Further fields of each row by name, where the task has some."""
+    slices: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    """What is kept beside each row of the whole batch, by name."""
 
     def chosen(self, places: Sequence[int]) -> "Batch":
         """Return some of the rows."""

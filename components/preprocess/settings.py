@@ -48,6 +48,9 @@ class Tokens(Section):
     """Of pictures."""
     tables: TableTransforms = TableTransforms()
     """How the columns of a table become numbers."""
+    prefix: str = ""
+    """Stands before every source, in training as when the model is asked: what published T5 models know their tasks by
+    (`"summarize: "`). For sequence-to-sequence."""
 
 
 class Preprocess(Tokens):

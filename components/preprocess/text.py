@@ -104,6 +104,7 @@ class _Work:
         source = open_dataset(self.step.store, address)
         kept = [name for name in ("id", "label") if name in source.schema.names] if what == "labelled" else []
         kind, columns = _TOKENS[source.meta["kind"]]
+        prefix = self.settings.prefix if kind == "target-tokens" else ""
         tokens = pa.list_(pa.from_numpy_dtype(self._dtype))
         schema = pa.schema([*((name, tokens) for name in columns.values()), *map(source.schema.field, kept)])
         meta = {
@@ -111,26 +112,32 @@ class _Work:
             "vocabulary": self.tokenizer.vocabulary,
             "special": self.tokenizer.special,
             **({"labels": source.meta["labels"]} if "labels" in source.meta else {}),
+            **({"prefix": prefix} if prefix else {}),
         }
         writer = DatasetWriter(self.step.store, schema, meta, self.attachments)
         counts, by_split = _Counts(), {}
         for split in source.splits:
             before = counts.texts, counts.tokens
-            for table in self._shards(source, split, kept, counts, what):
+            for table in self._shards(source, split, kept, counts, what, prefix):
                 writer.add(split, table.cast(writer.schema))
             by_split[split] = {"texts": counts.texts - before[0], "tokens": counts.tokens - before[1]}
         figures = counts.figures()
         summary |= {f"{what}_{name}": value for name, value in figures.items()}
         return self._commit(writer, {**figures, "splits": by_split})
 
-    def _shards(self, source: Dataset, split: str, kept: list[str], counts: _Counts, what: str) -> Iterator[pa.Table]:
+    def _shards(
+        self, source: Dataset, split: str, kept: list[str], counts: _Counts, what: str, prefix: str
+    ) -> Iterator[pa.Table]:
         """Yield tables of tokens; which rows stand in which depends on the texts alone."""
         total = sum(map(source.rows, source.splits)) * len(_TOKENS[source.meta["kind"]][1])
         waiting: list[pa.Table] = []
         tokens = 0
         columns = _TOKENS[source.meta["kind"]][1]
         for batch in source.batches(split, [*columns, *kept], rows=_BATCH):
-            ids = {name: self._encoded(batch[text], counts) for text, name in columns.items()}
+            texts = {name: batch[text] for text, name in columns.items()}
+            if prefix:
+                texts["input_ids"] = pc.binary_join_element_wise(prefix, texts["input_ids"], "")
+            ids = {name: self._encoded(column, counts) for name, column in texts.items()}
             waiting.append(pa.table({**ids, **{name: batch[name] for name in kept}}))
             tokens += sum(len(column.values) for column in ids.values())
             self.step.progress(f"tokenizing the {what} texts", counts.texts, total, "texts")

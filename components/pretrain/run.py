@@ -18,8 +18,9 @@ from modelmill.step import Step
 from modelmill.training.checkpoint import Checkpoints
 from modelmill.training.device import prepare
 from modelmill.training.distributed import join
-from modelmill.training.loop import Job, LoopSettings, train
+from modelmill.training.loop import train
 from modelmill.training.settings import TOGETHER
+from modelmill.training.state import Job, LoopSettings
 from modelmill.version import code_digest
 
 # Looks at the validation rows during the training.

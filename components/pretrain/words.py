@@ -30,8 +30,7 @@ def prepare(settings: PretrainSettings, dataset: Dataset) -> Learner:
     assert isinstance(settings.model, WordTable)
     assert settings.objective == "skip-gram" or settings.objective == "cbow"  # noqa: PLR1714  mypy reads it so
     special, vocabulary = dataset.meta["special"], dataset.meta["vocabulary"]
-    known = {split: _known(dataset, split, tuple(special.values())) for split in ("train", "validation")}
-    ids_S, document_S = known["train"]
+    ids_S, document_S = learned = _known(dataset, "train", tuple(special.values()))
     beside = int(accompanied(document_S).sum())
     if not beside:
         raise UserError(
@@ -49,18 +48,7 @@ def prepare(settings: PretrainSettings, dataset: Dataset) -> Learner:
             subsample=settings.subsample,
         )
     )
-    made = {
-        split: WordBatches(
-            ids_S=words[0],
-            document_S=words[1],
-            counts_V=counts_V,
-            window=settings.window,
-            subsample=settings.subsample,
-            batch_rows=settings.batch_rows,
-            seed=settings.seed,
-        )
-        for split, words in known.items()
-    }
+    held_out = _known(dataset, "validation", tuple(special.values()))
 
     def save(folder: Path) -> None:
         dataset.fetch_attachments(folder, "tokenizer/")
@@ -70,11 +58,24 @@ def prepare(settings: PretrainSettings, dataset: Dataset) -> Learner:
     return Learner(
         model=model,
         objective=OBJECTIVES[settings.objective],
-        batches=made["train"],
-        validation=made["validation"].fixed(_VALIDATION_BATCHES),
+        batches=_batches(settings, learned, counts_V),
+        validation=_batches(settings, held_out, counts_V).fixed(_VALIDATION_BATCHES),
         figures={"words": len(ids_S), "words_beside_others": beside, "vocabulary": vocabulary},
         save=save,
         meta={"task": "word-embeddings"},
+    )
+
+
+def _batches(settings: PretrainSettings, words: tuple[Array, Array], counts_V: Array) -> WordBatches:
+    ids_S, document_S = words
+    return WordBatches(
+        ids_S=ids_S,
+        document_S=document_S,
+        counts_V=counts_V,
+        window=settings.window,
+        subsample=settings.subsample,
+        batch_rows=settings.batch_rows,
+        seed=settings.seed,
     )
 
 

@@ -1,7 +1,7 @@
 """Decides on a model and makes it a version: light, never cached, no torch."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from components.register.settings import RegisterSettings
@@ -12,6 +12,8 @@ from modelmill.evaluation.judge import judge
 from modelmill.evaluation.report import render
 from modelmill.models.folder import fetch_model, read_files, save_files
 from modelmill.registry.asking import asking
+from modelmill.registry.card import FILE as CARD_FILE
+from modelmill.registry.card import card, description
 from modelmill.registry.golden import ASKED, keep_golden
 from modelmill.registry.judgement import (
     APPROVAL_TAG,
@@ -72,16 +74,21 @@ def run(
     Raises:
         ModelmillError: the report is of another model, or MLflow refuses.
     """
-    report = _report(step, evidence)
+    known = _Known(
+        step=step,
+        settings=settings,
+        report=_report(step, evidence, summaries),
+        evidence=evidence,
+        lineage=_lineage(settings, evidence),
+    )
     tracking = Tracking.connect()
     with asking(f"registering {settings.name}"):
         log_cached_steps(tracking, settings.steps)
-        registry = Registry(client=tracking.client, name=settings.name)
-        lineage = _lineage(settings, evidence)
-        version = registry.find(evidence.model) or _add(step, registry, tracking, evidence, lineage)
-        registry.set_alias(CHALLENGER, version)
-        final, address = _settle(step, registry, version, settings, _Known(report, evidence, summaries, lineage))
-        _finish(step, tracking, final)
+        promotions = Promotions(registry=Registry(client=tracking.client, name=settings.name), store=step.store)
+        version = promotions.registry.find(evidence.model) or _add(known, promotions, tracking)
+        promotions.registry.set_alias(CHALLENGER, version)
+        final, address = _settle(known, promotions, version)
+        _finish(known, tracking, final)
     assert final.verdict is not None
     assert final.registered is not None
     decision, aliases = final.verdict.decision, ", ".join(final.registered.aliases)
@@ -89,72 +96,104 @@ def run(
     return RegisterOutputs(verdict=decision, version=version, report=address, summary=summary)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Known:
     """What a verdict is made from, and what its report tells beside it."""
 
+    step: Step
+    settings: RegisterSettings
     report: Report
     evidence: Evidence
-    summaries: Mapping[str, dict[str, Any]]
     lineage: Mapping[str, str]
+    decided: dict[str | None, Report] = field(default_factory=dict)
+    """The report with the verdict, by the champion that it was given beside."""
+
+    def beside(self, champion: str | None) -> Report:
+        """Return the report with a verdict beside a champion, decided once: to compare takes seconds."""
+        if champion not in self.decided:
+            evidence = self.evidence
+            verdict, comparison = judge(
+                self.step.store,
+                self.report,
+                evidence.report,
+                champion=champion,
+                measured=evidence.champion,
+                version=evidence.champion_version,
+                fault=evidence.champion_fault,
+                asked=self.settings.against_champion,
+            )
+            made_of = {"finetune" if evidence.labelled else "pretrain": dict(self.report.lineage)}
+            lineage = {**self.lineage, JUDGED_BESIDE: champion or "", **made_of}
+            self.decided[champion] = self.report.adding(verdict=verdict, comparison=comparison, lineage=lineage)
+        return self.decided[champion]
+
+    def card(self, report: Report) -> str:
+        """Return the model card of a report."""
+        facts = self.step.store.get_addressed(self.evidence.model)["meta"]
+        return card(report, facts, self.settings.name)
 
 
-def _settle(
-    step: Step, registry: Registry, version: str, settings: RegisterSettings, known: _Known
-) -> tuple[Report, str]:
-    """Decide beside the present champion and let the first good version be one; return the report and its address.
+def _settle(known: _Known, promotions: Promotions, version: str) -> tuple[Report, str]:
+    """Decide beside the present champion and let a good version be it where it may; return the report and its address.
 
     Where another run's version was first meanwhile, this one is decided on anew, beside that one.
     """
-    promotions = Promotions(registry=registry, store=step.store)
-    predictions = read_files(step.store, known.evidence.report)[0]["predictions.parquet"]
-    golden = _golden(step, known, predictions)
+    registry, settings = promotions.registry, known.settings
+    predictions = read_files(known.step.store, known.evidence.report)[0]["predictions.parquet"]
+    golden = _golden(known, predictions)
     while True:
         champion = promotions.champion()
-        beside = champion if champion not in {None, version} else None
-        decided, comparison = judge(
-            step.store,
-            known.report,
-            known.evidence.report,
-            champion=beside,
-            measured=known.evidence.champion,
-            version=known.evidence.champion_version,
-            fault=known.evidence.champion_fault,
-            asked=settings.against_champion,
-        )
-        first = champion is None and decided.decision == "promote" and settings.approval == "none"
-        aliases = {*registry.aliases(version)} | ({CHAMPION} if first else set())
-        final = known.report.adding(
-            verdict=decided,
-            comparison=comparison,
-            registered={"name": settings.name, "version": version, "aliases": sorted(aliases)},
-            data=_data(step, known.report, known.evidence),
-            training={**known.report.training, **known.summaries},
-            lineage={
-                **known.lineage,
-                JUDGED_BESIDE: beside or "",
-                "finetune" if known.evidence.labelled else "pretrain": dict(known.report.lineage),
-            },
-        )
-        address = _keep(step, final, predictions)
+        beside = _beside(promotions, version, champion, known.evidence)
+        judged = known.beside(beside)
+        assert judged.verdict is not None
+        decision = judged.verdict.decision
+        why = _why_champion(promotions, version, champion, settings) if decision == "promote" else ""
+        aliases = {*registry.aliases(version)} | ({CHAMPION} if why else set())
+        final = judged.adding(registered={"name": settings.name, "version": version, "aliases": sorted(aliases)})
+        address = _keep(known, final, predictions)
+        registry.describe(version, description(final))
         # The report last: whoever reads it finds the others as they were with it.
-        tags = {VERDICT_TAG: decided.decision, CHAMPION_TAG: beside or NONE, APPROVAL_TAG: settings.approval}
+        tags = {VERDICT_TAG: decision, CHAMPION_TAG: beside or NONE, APPROVAL_TAG: settings.approval}
         registry.tag(version, {**tags, **({GOLDEN_TAG: golden} if golden else {}), REPORT_TAG: address})
-        if not first:
+        if not why:
             return final, address
         try:
-            promotions.promote(version, who=who(), reason="the first version that may be champion")
+            promotions.promote(version, who=who(), reason=why)
         except Overtaken:
             continue
         return final, address
 
 
-def _golden(step: Step, known: _Known, predictions: bytes) -> str:
-    dataset, split = _test_rows(step, known.evidence)
+def _beside(promotions: Promotions, version: str, champion: str | None, evidence: Evidence) -> str | None:
+    """Return the champion that a version is judged beside, None for none.
+
+    A version that this step promoted before it was cut off is judged beside the same one again.
+    """
+    if champion != version:
+        return champion
+    head = promotions.history.head()
+    assert head is not None
+    cut_off = head.action != "rollback" and head.from_version == evidence.champion_version
+    return head.from_version if cut_off else None
+
+
+def _why_champion(promotions: Promotions, version: str, champion: str | None, settings: RegisterSettings) -> str:
+    """Return why a version with a good verdict becomes champion here, '' where it waits for a command."""
+    if settings.approval != "none" or champion == version:
+        return ""
+    if champion is None:
+        return "the first version that may be champion"
+    # A champion that was taken back would else return with the next run of its recipe.
+    was = any(entry.to_version == version for entry in promotions.history.entries())
+    return "" if was or settings.promote != "by_verdict" else "its recipe promotes by verdict"
+
+
+def _golden(known: _Known, predictions: bytes) -> str:
+    dataset, split = _test_rows(known.step, known.evidence)
     facts: dict[str, Any] = {"model": known.evidence.model, "task": known.report.task}
     if "mask_rate" in known.report.sampling:
         facts["mask_rate"] = known.report.sampling["mask_rate"]
-    return keep_golden(step.store, dataset, split, predictions, facts)
+    return keep_golden(known.step.store, dataset, split, predictions, facts)
 
 
 def _test_rows(step: Step, evidence: Evidence) -> tuple[Dataset, str]:
@@ -163,20 +202,23 @@ def _test_rows(step: Step, evidence: Evidence) -> tuple[Dataset, str]:
     return dataset, "test" if evidence.labelled else "validation"
 
 
-def _report(step: Step, evidence: Evidence) -> Report:
+def _report(step: Step, evidence: Evidence, summaries: Mapping[str, dict[str, Any]]) -> Report:
     report = Report.read(read_files(step.store, evidence.report)[0]["report.json"])
     if report.model != evidence.model:
         raise ModelmillError(f"{evidence.report}: measures {report.model}, and {evidence.model} is to be registered")
-    if not evidence.comparison:
-        return report
-    other = Report.read(read_files(step.store, evidence.comparison)[0]["report.json"])
-    return report.adding(comparisons={"from_scratch": {**other.metrics["test"]}})
+    if evidence.comparison:
+        other = Report.read(read_files(step.store, evidence.comparison)[0]["report.json"])
+        report = report.adding(comparisons={"from_scratch": {**other.metrics["test"]}})
+    return report.adding(data=_data(step, report, evidence), training={**report.training, **summaries})
 
 
 def _data(step: Step, report: Report, evidence: Evidence) -> Data | None:
-    made = {"labelled": evidence.made_labelled, "corpus": evidence.made_corpus}
-    ledgers = {name: read_made(step.store, address)["ledger"] for name, address in made.items() if address}
-    return report.data.with_ledgers(**ledgers) if report.data is not None else None
+    if report.data is None:
+        return None
+    addresses = {"labelled": evidence.made_labelled, "corpus": evidence.made_corpus}
+    made = {name: read_made(step.store, address) for name, address in addresses.items() if address}
+    licences = {uri: licence for one in made.values() for uri, licence in one.get("licences", {}).items()}
+    return report.data.with_ledgers(licences, **{name: one["ledger"] for name, one in made.items()})
 
 
 def _lineage(settings: RegisterSettings, evidence: Evidence) -> dict[str, str]:
@@ -189,7 +231,8 @@ def _lineage(settings: RegisterSettings, evidence: Evidence) -> dict[str, str]:
     return {key: value for key, value in {**known, "git_commit": git_commit(), "code": code_digest()}.items() if value}
 
 
-def _add(step: Step, registry: Registry, tracking: Tracking, evidence: Evidence, lineage: dict[str, str]) -> str:
+def _add(known: _Known, promotions: Promotions, tracking: Tracking) -> str:
+    step, evidence = known.step, known.evidence
     folder = step.scratch / "model"
     fetch_model(step.store, evidence.model, folder)
     dataset, split = _test_rows(step, evidence)
@@ -198,23 +241,28 @@ def _add(step: Step, registry: Registry, tracking: Tracking, evidence: Evidence,
     row = batch.slice(0, 1).to_pylist()[0]
     example = row if len(columns) > 1 else row[columns[0]]
     # The report that counts is the one with the verdict, and is not made yet.
-    lineage = {"evaluation" if key == "report" else key: value for key, value in lineage.items() if key != "model"}
-    tags = {f"modelmill.{key}": value for key, value in lineage.items()}
+    named = {"evaluation" if key == "report" else key: value for key, value in known.lineage.items() if key != "model"}
+    tags = {f"modelmill.{key}": value for key, value in named.items()}
     step.progress("registering", 0, None, "")
-    run = tracking.open_step(step.name)
-    return registry.add(evidence.model, folder, run=run, example=example, tags=tags)
+    run, files = tracking.open_step(step.name), {CARD_FILE: known.card(known.beside(promotions.champion()))}
+    return promotions.registry.add(evidence.model, folder, run=run, example=example, tags=tags, files=files)
 
 
-def _keep(step: Step, report: Report, predictions: bytes) -> str:
-    files = {"report.json": report.to_json().encode(), "report.html": render(report).encode()}
-    return save_files(step.store, "reports", {**files, "predictions.parquet": predictions}, {"kind": "report"})
+def _shown(known: _Known, report: Report) -> dict[str, str]:
+    """Return what people read of a report, by file."""
+    return {"report.json": report.to_json(), "report.html": render(report), CARD_FILE: known.card(report)}
 
 
-def _finish(step: Step, tracking: Tracking, report: Report) -> None:
+def _keep(known: _Known, report: Report, predictions: bytes) -> str:
+    files = {name: text.encode() for name, text in _shown(known, report).items()}
+    return save_files(known.step.store, "reports", {**files, "predictions.parquet": predictions}, {"kind": "report"})
+
+
+def _finish(known: _Known, tracking: Tracking, report: Report) -> None:
     """Show the report with its verdict in the pipeline's tracking run, and end that run."""
-    for name, content in {"report.json": report.to_json(), "report.html": render(report)}.items():
-        (step.scratch / name).write_text(content)
-        tracking.client.log_artifact(tracking.run, str(step.scratch / name))
+    for name, content in _shown(known, report).items():
+        (known.step.scratch / name).write_text(content)
+        tracking.client.log_artifact(tracking.run, str(known.step.scratch / name))
     assert report.verdict is not None
     tracking.client.set_tag(tracking.run, VERDICT_TAG, report.verdict.decision)
     for name, value in report.metrics["test"].items():

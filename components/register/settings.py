@@ -1,6 +1,8 @@
 """What a recipe says about the registry, and what register is told."""
 
-from pydantic import Field
+from typing import Literal
+
+from pydantic import Field, model_validator
 
 from modelmill.evaluation.comparison import AgainstChampion
 from modelmill.registry.approval import Demand
@@ -14,6 +16,15 @@ class Register(Section):
     """Name of the registered model: letters, digits, '.', '_' and '-'."""
     approval: Demand = "none"
     """`required`: a version becomes champion only after someone has approved its verdict, the first one too."""
+    promote: Literal["by_command", "by_verdict"] = "by_command"
+    """`by_verdict`: the pipeline makes a version champion whose verdict is `promote`, but none that was champion before
+    and was taken back. `by_command`: only the first version, and later ones by `modelmill models promote`."""
+
+    @model_validator(mode="after")
+    def _waits_or_goes_on(self) -> "Register":
+        if self.approval == "required" and self.promote == "by_verdict":
+            raise ValueError("promote by_verdict does not wait for the approval that is required; drop one of them")
+        return self
 
 
 class RegisterSettings(Register):

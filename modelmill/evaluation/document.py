@@ -26,7 +26,9 @@ from modelmill.evaluation.sections import (
     Data,
     Example,
     NumberError,
+    NumberInterval,
     Place,
+    PrecisionRecall,
     Registered,
     Regression,
     ResidualBin,
@@ -53,7 +55,9 @@ __all__ = [
     "Example",
     "Metrics",
     "NumberError",
+    "NumberInterval",
     "Place",
+    "PrecisionRecall",
     "Registered",
     "Regression",
     "Report",
@@ -69,8 +73,9 @@ __all__ = [
 
 Metrics = dict[str, float]
 """Figures by name: of answers to questions exact_match, f1, loss; of classes accuracy, balanced_accuracy,
-precision_macro, recall_macro, f1_macro, log_loss, roc_auc where there are two labels, and f1_<label> of each of up to
-20; of predicted numbers r2, rmse, mae, and where it means much mean_absolute_percentage_error; of a language model
+precision_macro, recall_macro, f1_macro, log_loss, brier_score_loss, calibration_error, where there are two labels
+roc_auc and average_precision, and f1_<label> of each of up to 20; of predicted numbers r2, rmse, mse, mae, where it
+means much mean_absolute_percentage_error, and where an interval goes with them interval_coverage; of a language model
 loss, perplexity, accuracy, bits_per_byte; of answered texts bleu, chrf, loss, perplexity."""
 
 
@@ -94,6 +99,9 @@ class Report(Section):
     confusion: tuple[tuple[int, ...], ...] = ()
     """Rows by true label (outer) and predicted label (inner), in the order of `labels`."""
     roc: tuple[RocCurve, ...] = ()
+    precision_recall: tuple[PrecisionRecall, ...] = ()
+    areas_undefined: dict[str, str] = Field(default_factory=dict)
+    """Labels that have no such curves, and so no area under them, each with why."""
     calibration: tuple[ConfidenceBin, ...] = ()
     calibration_error: float | None = None
     """Expected calibration error over those bins."""

@@ -149,9 +149,15 @@ _BY_CLASS: Mapping[str, tuple[str, ...]] = {
     "image": (*get_args(PictureChange), "fgsm"),
     "table": (*get_args(TableChange), "fgsm"),
 }
+EXPLAINED = (
+    "text-classification", "pair-classification", "image-classification", "table-classification", "table-regression",
+)  # fmt: skip
+"""The tasks whose answers are one label or number, which can be shared out among the parts of an input."""
 CHANGES: Mapping[str, tuple[str, ...]] = {
     "text-classification": _BY_CLASS["text"],
     "pair-classification": _BY_CLASS["text"],
+    "question-answering": _BY_CLASS["text"],
+    "sequence-to-sequence": _BY_CLASS["text"],
     "image-classification": _BY_CLASS["image"],
     "table-classification": _BY_CLASS["table"],
     "table-regression": _BY_CLASS["table"],

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from modelmill.evaluation import curves, intervals, metrics
+from modelmill.evaluation import curves, intervals, metrics, sums
 from modelmill.evaluation.checks import Baseline, Metric, Threshold, checks
 from modelmill.evaluation.document import ClassFigures, Data, Example, Report
 from modelmill.evaluation.metrics import DECIMALS, Floats, Labels
@@ -59,9 +59,8 @@ def measure(
     figures = {"test": _scores(rows, probability_NL)}
     for name, theirs_NL in (baselines or {}).items():
         figures[name] = _scores(rows, theirs_NL)
-    spans = intervals.of_confusion(confusion_LL)
-    spans["log_loss"] = intervals.of_mean(metrics.row_losses(rows.truth, probability_NL))
-    rounded = {name: (round(low, DECIMALS), round(high, DECIMALS)) for name, (low, high) in spans.items()}
+    per_class = _per_class(confusion_LL, rows.labels)
+    spans = _intervals(rows, probability_NL, confusion_LL, per_class, figures["test"])
     bins = curves.confidence_bins(rows.truth, probability_NL)
     return Report(
         task=asked.task,
@@ -70,30 +69,69 @@ def measure(
         test_rows=len(rows.truth),
         labels=rows.labels,
         metrics=figures,
-        intervals=rounded,
-        per_class=_per_class(confusion_LL, rows.labels),
+        intervals=spans,
+        per_class=per_class,
         confusion=tuple(tuple(int(cell) for cell in line_L) for line_L in confusion_LL),
         roc=curves.roc_curves(rows.truth, probability_NL, rows.labels),
+        precision_recall=curves.precision_recall_curves(rows.truth, probability_NL, rows.labels),
+        areas_undefined=curves.areas_undefined(rows.truth, rows.labels),
         calibration=bins,
-        calibration_error=curves.calibration_error(bins),
+        calibration_error=figures["test"]["calibration_error"],
         examples=worst_mistakes(rows, probability_NL),
-        checks=tuple(checks(figures, rounded, asked.thresholds, asked.must_beat, len(rows.truth))),
+        checks=tuple(checks(figures, spans, asked.thresholds, asked.must_beat, len(rows.truth))),
         data=asked.data,
     )
 
 
 def _scores(rows: TestRows, probability_NL: Floats) -> metrics.Figures:
-    return {**metrics.score(rows.truth, probability_NL), **metrics.f1_by_label(rows.truth, probability_NL, rows.labels)}
+    error = curves.calibration_error(curves.confidence_bins(rows.truth, probability_NL))
+    by_label = metrics.f1_by_label(rows.truth, probability_NL, rows.labels)
+    return {**metrics.score(rows.truth, probability_NL), "calibration_error": error, **by_label}
+
+
+def _intervals(
+    rows: TestRows,
+    probability_NL: Floats,
+    confusion_LL: NDArray[np.int64],
+    per_class: Sequence[ClassFigures],
+    figures: metrics.Figures,
+) -> dict[str, intervals.Interval]:
+    """Return the 95 % interval of every figure of the model."""
+    spans = intervals.of_confusion(confusion_LL)
+    spans["log_loss"] = intervals.of_mean(metrics.row_losses(rows.truth, probability_NL))
+    spans["brier_score_loss"] = intervals.of_mean(metrics.row_briers(rows.truth, probability_NL))
+    drawn = sums.of_probabilities(rows.truth, probability_NL)
+    low, high = intervals.of_sums(drawn.values_PK, drawn.figures)["calibration_error"]
+    # Drawn anew, rows are a little less well calibrated; and the bins' means are rounded.
+    spans["calibration_error"] = min(low, figures["calibration_error"]), max(high, figures["calibration_error"])
+    if "roc_auc" in figures:
+        positive_N = rows.truth == 1
+        spans["roc_auc"] = curves.area_interval(positive_N, probability_NL[:, 1], figures["roc_auc"])
+        area = figures["average_precision"]
+        spans["average_precision"] = curves.precision_interval(area, int(positive_N.sum()))
+    spans |= {metrics.f1_name(one.label): one.intervals["f1"] for one in per_class if one.intervals}
+    return {
+        # None of these figures is below 0, wherever a normal interval begins.
+        name: (round(max(low, 0.0), DECIMALS), round(high, DECIMALS))
+        for name, (low, high) in spans.items()
+        if name in figures
+    }
 
 
 def _per_class(confusion_LL: NDArray[np.int64], labels: Sequence[str]) -> tuple[ClassFigures, ...]:
-    figures = metrics.per_class(confusion_LL)
+    figures, ends = metrics.per_class(confusion_LL), intervals.of_classes(confusion_LL)
+    rows_L = confusion_LL.sum(axis=1)
     return tuple(
         ClassFigures(
             label=label,
-            rows=int(confusion_LL[index].sum()),
+            rows=int(rows_L[index]),
             predicted=int(confusion_LL[:, index].sum()),
             **{name: round(float(values_L[index]), DECIMALS) for name, values_L in figures.items()},
+            intervals={
+                name: (round(float(low_L[index]), DECIMALS), round(float(high_L[index]), DECIMALS))
+                for name, (low_L, high_L) in ends.items()
+                if rows_L[index]
+            },
         )
         for index, label in enumerate(labels)
     )

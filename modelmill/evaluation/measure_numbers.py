@@ -10,9 +10,10 @@ import numpy as np
 
 from modelmill.evaluation import regression
 from modelmill.evaluation.checks import checks
-from modelmill.evaluation.document import NumberError, Regression, Report, ResidualBin
+from modelmill.evaluation.document import NumberError, NumberInterval, Regression, Report, ResidualBin
+from modelmill.evaluation.intervals import wilson
 from modelmill.evaluation.measure import Asked, shortened
-from modelmill.evaluation.metrics import Floats
+from modelmill.evaluation.metrics import DECIMALS, Floats
 
 _POINTS = 1000
 _BINS = 20
@@ -33,11 +34,20 @@ class NumberRows:
 
 
 def measure_numbers(
-    asked: Asked, rows: NumberRows, predicted_N: Floats, baselines: Mapping[str, Floats] | None = None
+    asked: Asked,
+    rows: NumberRows,
+    predicted_N: Floats,
+    baselines: Mapping[str, Floats] | None = None,
+    interval: NumberInterval | None = None,
 ) -> Report:
-    """Return the report on a model's numbers, [N], beside those of baselines by name."""
+    """Return the report on a model's numbers, [N], beside those of baselines by name, and on the interval with them."""
     figures = {"test": regression.score(rows.truth, predicted_N)}
     intervals = {"test": regression.intervals(rows.truth, predicted_N)}
+    if interval is not None:
+        inside = int((np.abs(predicted_N - rows.truth) <= interval.half_width).sum())
+        figures["test"]["interval_coverage"] = round(inside / len(rows.truth), DECIMALS)
+        low, high = wilson(inside, len(rows.truth))
+        intervals["test"]["interval_coverage"] = round(low, DECIMALS), round(high, DECIMALS)
     for name, theirs_N in (baselines or {}).items():
         figures[name] = regression.score(rows.truth, theirs_N)
         intervals[name] = regression.intervals(rows.truth, theirs_N)
@@ -55,10 +65,19 @@ def measure_numbers(
             residuals=_residuals(predicted_N - rows.truth),
             worst=_worst(rows, predicted_N),
             r2_intervals={name: each["r2"] for name, each in intervals.items()},
+            interval=interval,
         ),
         checks=tuple(checks(figures, intervals["test"], asked.thresholds, asked.must_beat, count)),
         data=asked.data,
     )
+
+
+def interval_of(error_M: Floats) -> NumberInterval | None:
+    """Return the interval that goes with every prediction, from the errors on validation rows; None on too few."""
+    width = regression.half_width(error_M)
+    if width is None:
+        return None
+    return NumberInterval(half_width=_short(width), wanted=regression.COVERAGE, rows=len(error_M))
 
 
 def _points(truth_N: Floats, predicted_N: Floats) -> tuple[tuple[float, float], ...]:

@@ -50,25 +50,31 @@ def of_label_sums(right_SL: NDArray[Any], true_SL: NDArray[Any], predicted_SL: N
 
 def per_class(confusion_LL: NDArray[np.int64]) -> dict[str, Floats]:
     """Return precision, recall and F1 of each label, [L] each."""
-    right_L = np.diagonal(confusion_LL)
-    true_L, predicted_L = confusion_LL.sum(axis=1), confusion_LL.sum(axis=0)
+    return {name: values_1L[0] for name, values_1L in of_classes(confusion_LL[None]).items()}
+
+
+def of_classes(confusion_SLL: NDArray[Any]) -> dict[str, Floats]:
+    """Return precision, recall and F1 of each label of confusion matrices, [S, L] each."""
+    right_SL = np.diagonal(confusion_SLL, axis1=1, axis2=2)
+    true_SL, predicted_SL = confusion_SLL.sum(axis=2), confusion_SLL.sum(axis=1)
     return {
-        "precision": ratio(right_L, predicted_L),
-        "recall": ratio(right_L, true_L),
-        "f1": ratio(2 * right_L, true_L + predicted_L),
+        "precision": ratio(right_SL, predicted_SL),
+        "recall": ratio(right_SL, true_SL),
+        "f1": ratio(2 * right_SL, true_SL + predicted_SL),
     }
 
 
 def f1_by_label(truth_N: Labels, probability_NL: Floats, labels: Sequence[str]) -> Figures:
-    """Return the F1 of each label as `f1_<label>`; none where there are more than 20.
-
-    What MLflow takes in no metric's name is an underscore.
-    """
+    """Return the F1 of each label by `f1_name`; none where there are more than 20."""
     if len(labels) > _NAMED_LABELS:
         return {}
     f1_L = per_class(confusion_matrix(truth_N, probability_NL.argmax(axis=1), len(labels)))["f1"]
-    names = ["f1_" + re.sub(r"[^/\w.: -]", "_", label) for label in labels]
-    return {name: round(float(f1), DECIMALS) for name, f1 in zip(names, f1_L, strict=True)}
+    return {f1_name(label): round(float(f1), DECIMALS) for label, f1 in zip(labels, f1_L, strict=True)}
+
+
+def f1_name(label: str) -> str:
+    """Return the name of a label's F1; what MLflow takes in no metric's name is an underscore."""
+    return "f1_" + re.sub(r"[^/\w.: -]", "_", label)
 
 
 def row_losses(truth_N: Labels, probability_NL: Floats) -> Floats:
@@ -79,19 +85,33 @@ def row_losses(truth_N: Labels, probability_NL: Floats) -> Floats:
     return losses_N
 
 
+def row_briers(truth_N: Labels, probability_NL: Floats) -> Floats:
+    """Return what each row adds to the Brier score: that of two labels where there are two, else the sum over labels.
+
+    So Brier 1950, and scikit-learn.
+    """
+    miss_NL = probability_NL.astype(np.float64)
+    miss_NL[np.arange(len(truth_N)), truth_N] -= 1
+    found_N: Floats = (miss_NL**2).sum(axis=1) / (2 if miss_NL.shape[1] == 2 else 1)
+    return found_N
+
+
 def score(truth_N: Labels, probability_NL: Floats) -> dict[str, float]:
     """Return all figures of a classifier's probabilities, whose rows sum to 1.
 
-    `roc_auc` is there for two labels, the second being the positive one, when rows of both are there.
+    `roc_auc` and `average_precision`, the area under the precision-recall curve, are there for two labels, the second
+    being the positive one, when rows of both are there.
     """
-    from sklearn.metrics import roc_auc_score
+    from sklearn.metrics import average_precision_score, roc_auc_score
 
     labels = probability_NL.shape[1]
     confusion_1LL = confusion_matrix(truth_N, probability_NL.argmax(axis=1), labels)[None]
     figures = {name: float(values_1[0]) for name, values_1 in of_confusion(confusion_1LL).items()}
     figures["log_loss"] = float(row_losses(truth_N, probability_NL).mean())
+    figures["brier_score_loss"] = float(row_briers(truth_N, probability_NL).mean())
     if labels == 2 and 0 < truth_N.sum() < len(truth_N):
         figures["roc_auc"] = float(roc_auc_score(truth_N, probability_NL[:, 1]))
+        figures["average_precision"] = float(average_precision_score(truth_N, probability_NL[:, 1]))
     return {name: round(value, DECIMALS) for name, value in figures.items()}
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from modelmill.evaluation.document import ConfidenceBin, Place, ResidualBin, RocCurve, SliceFigures
+from modelmill.evaluation.document import ConfidenceBin, Place, PrecisionRecall, ResidualBin, RocCurve, SliceFigures
 from modelmill.page.plots import CURVES, LEFT, PLOT_HEIGHT, PLOT_WIDTH, Axis, frame, round_up, share_bar, x, y
 
 __all__ = [
@@ -13,8 +13,10 @@ __all__ = [
     "amount",
     "bar",
     "difference",
+    "errors",
     "histogram",
     "places",
+    "precision_recall",
     "predictions",
     "reliability",
     "residuals",
@@ -70,6 +72,20 @@ def roc(curves: Sequence[RocCurve]) -> Markup:
     said = ", ".join(f"{curve.label} {curve.auc:.3f}" for curve in shown)
     said = f"ROC curve. Area under the curve: {said}."
     return frame(said, Axis(word="false positive rate"), Axis(word="true positive rate"), lines)
+
+
+def precision_recall(curves: Sequence[PrecisionRecall]) -> Markup:
+    """Return the precision-recall curves, at most six, as steps: between two rows found nothing is known."""
+    shown, lines = curves[:CURVES], []
+    for index, curve in enumerate(shown):
+        before, steps = 0.0, []
+        for recall, precision in curve.points:
+            steps += [f"{x(before):.1f},{y(precision):.1f}", f"{x(recall):.1f},{y(precision):.1f}"]
+            before = recall
+        lines.append(Markup('<polyline class="line s{}" points="{}"/>').format(index, " ".join(steps)))
+    said = ", ".join(f"{curve.label} {curve.average_precision:.3f}" for curve in shown)
+    said = f"Precision-recall curve. Area under the curve: {said}."
+    return frame(said, Axis(word="recall"), Axis(word="precision"), lines)
 
 
 def reliability(bins: Sequence[ConfidenceBin], error: float) -> Markup:
@@ -161,6 +177,27 @@ def predictions(points: Sequence[tuple[float, float]], target: str) -> Markup:
     ticks = tuple(amount(low + reach * share) for share in (0, 0.5, 1))
     said = f"Predicted against true {target} of {len(points):,} rows, from {amount(low)} to {amount(high)}."
     return frame(said, Axis(word=f"true {target}", ticks=ticks), Axis(word="predicted", ticks=ticks), lines)
+
+
+def errors(points: Sequence[tuple[float, float]], target: str) -> Markup:
+    """Return errors, predicted less true, against the predictions, over the line of none."""
+    predicted = [point[1] for point in points]
+    low, high = min(predicted), max(predicted)
+    reach = (high - low) or 1.0
+    most = max(abs(point[1] - point[0]) for point in points) or 1.0
+    lines = [Markup('<line class="guide" x1="{}" x2="{}" y1="{at}" y2="{at}"/>').format(x(0), x(1), at=y(0.5))]
+    for truth, guess in points:
+        lines.append(
+            Markup('<circle class="point" cx="{:.1f}" cy="{:.1f}" r="2.5"><title>{}</title></circle>').format(
+                x((guess - low) / reach),
+                y(0.5 + (guess - truth) / (2 * most)),
+                f"predicted {amount(guess)}, {signed_amount(guess - truth)} off",
+            )
+        )
+    across = Axis(word=f"predicted {target}", ticks=tuple(amount(low + reach * share) for share in (0, 0.5, 1)))
+    up = Axis(word="predicted less true", ticks=tuple(amount(value) for value in (-most, 0.0, most)))
+    said = f"Errors of {len(points):,} rows against their predictions, at most {amount(most)}."
+    return frame(said, across, up, lines)
 
 
 def residuals(bins: Sequence[ResidualBin], target: str) -> Markup:

@@ -1,9 +1,11 @@
 """The plots of what a model was probed with: a figure under stronger and stronger changes, and what moved an answer."""
 
 import math
+from typing import get_args
 
 from markupsafe import Markup
 
+from modelmill.evaluation.checks import TargetMetric
 from modelmill.evaluation.probes import Changed, Robustness
 from modelmill.page.plots import Axis, frame, x, y
 
@@ -18,9 +20,10 @@ def levels(changed: Changed, robustness: Robustness) -> Markup:
     # An interval may reach below the plot, whose end then cuts it off.
     least = min(each.value for each in found)
     bottom = 0.0 if least >= 0 else max(_LEAST, -math.ceil(-2 * least) / 2)
+    top = 100.0 if robustness.metric in get_args(TargetMetric) else 1.0
 
     def up(value: float) -> float:
-        return y(min(max((value - bottom) / (1 - bottom), 0.0), 1.0))
+        return y(min(max((value - bottom) / (top - bottom), 0.0), 1.0))
 
     def across(number: int) -> float:
         # Half a step of room at both ends, for the ticks' words.
@@ -54,14 +57,15 @@ def levels(changed: Changed, robustness: Robustness) -> Markup:
         )
     name = "R²" if robustness.metric == "r2" else robustness.metric
     said = "; ".join(f"{word} {each.value:.3f}" for word, each in zip(words, found, strict=True))
-    up_ticks = (0.0, 0.25, 0.5, 0.75, 1.0) if not bottom else tuple(halves / 2 for halves in range(int(2 * bottom), 3))
+    quarters = tuple(top * share for share in (0.0, 0.25, 0.5, 0.75, 1.0))
+    up_ticks = quarters if not bottom else tuple(halves / 2 for halves in range(int(2 * bottom), 3))
     return frame(
         f"{name} under {changed.change}: {said}.",
         Axis(word=changed.unit, ticks=tuple(words), at=tuple((each + 0.5) / len(found) for each in range(len(found)))),
         Axis(
             word=name,
             ticks=tuple(f"{tick:g}".replace("-", "−") for tick in up_ticks),
-            at=tuple((tick - bottom) / (1 - bottom) for tick in up_ticks),
+            at=tuple((tick - bottom) / (top - bottom) for tick in up_ticks),
         ),
         lines,
     )

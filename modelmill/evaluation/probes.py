@@ -113,6 +113,8 @@ class Speed(Section):
     p99_interval: tuple[float, float]
     """95 %, from the order of the times; its upper end is the longest time where there are too few for another."""
     rows_per_second: float
+    tokens_per_second: float | None = None
+    """Written, by a model that answers with texts; read, by one that fills in masks; None of all others."""
 
 
 class Cost(Section):
@@ -135,9 +137,34 @@ class Cost(Section):
     """Of an accelerator's memory."""
 
 
+class HarnessFigure(Section):
+    """One figure of one task of lm-evaluation-harness."""
+
+    task: str
+    metric: str
+    """As the harness calls it, with its filter where it has one."""
+    value: float
+    error: float | None = None
+    """Standard error; None where the harness tells none."""
+    higher_is_better: bool | None = None
+    rows: int
+    """Of the task that were asked."""
+
+
+class HarnessResults(Section):
+    """What the model makes of tasks of lm-evaluation-harness."""
+
+    version: str
+    """Of the harness."""
+    limit: int | None = None
+    """Rows of each task that were asked at most."""
+    figures: tuple[HarnessFigure, ...]
+
+
 class Probes(Section):
     """What a recipe asks for beside the figures."""
 
     robustness: Robustness | None = None
     explanations: Explanations | None = None
     cost: Cost | None = None
+    harness: HarnessResults | None = None

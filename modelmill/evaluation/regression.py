@@ -3,25 +3,25 @@
 N rows, S samples, Q quantities of a row that the figures are made from by summing.
 """
 
+from math import ceil
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from modelmill.evaluation.intervals import SAMPLES, Interval
+from modelmill.evaluation.intervals import Interval
+from modelmill.evaluation.intervals import of_sums as bootstrapped
 from modelmill.evaluation.metrics import DECIMALS, Floats
 
+COVERAGE = 0.9
+"""Share of the true numbers that a predicted interval is to hold."""
 MAPE = "mean_absolute_percentage_error"
-# Draws in all: of very many rows fewer samples do, as their intervals are narrow.
-_DRAWS = 40_000_000
-_FEWEST_SAMPLES = 400
-_DRAWS_AT_ONCE = 4_000_000
 # A share of a target next to nothing says nothing.
 _LEAST_SHARE = 0.01
 
 
 def score(truth_N: Floats, predicted_N: Floats) -> dict[str, float]:
-    """Return r2, rmse and mae, and mean_absolute_percentage_error where every target is well away from 0.
+    """Return r2, rmse, mse and mae, and mean_absolute_percentage_error where every target is well away from 0.
 
     Well away: all of one sign, the smallest at least a hundredth of the median.
     """
@@ -34,24 +34,18 @@ def intervals(truth_N: Floats, predicted_N: Floats, seed: int = 0) -> dict[str, 
 
     Equal seeds draw equal rows, so that two models' intervals on the same rows are of the same samples.
     """
-    quantities_NQ = quantities(truth_N, predicted_N)
-    rows = len(quantities_NQ)
-    samples = int(np.clip(_DRAWS // rows, _FEWEST_SAMPLES, SAMPLES))
-    generator = np.random.default_rng(seed)
-    chunk = max(1, _DRAWS_AT_ONCE // rows)
-    sums = []
-    for start in range(0, samples, chunk):
-        count = min(chunk, samples - start)
-        drawn_SN = generator.integers(0, rows, (count, rows)) + rows * np.arange(count)[:, None]
-        times_SN = np.bincount(drawn_SN.ravel(), minlength=count * rows).reshape(count, rows)
-        sums.append(times_SN @ quantities_NQ)
-    points = of_sums(quantities_NQ.sum(axis=0)[None])
-    found = {}
-    for name, values_S in of_sums(np.concatenate(sums)).items():
-        low, high = np.quantile(values_S, (0.025, 0.975))
-        point = float(points[name][0])
-        found[name] = (rounded(name, min(float(low), point)), rounded(name, max(float(high), point)))
-    return found
+    found = bootstrapped(quantities(truth_N, predicted_N), of_sums, seed)
+    return {name: (rounded(name, low), rounded(name, high)) for name, (low, high) in found.items()}
+
+
+def half_width(error_M: Floats) -> float | None:
+    """Return how far to either side of a prediction the true number is expected 9 times in 10; None on too few rows.
+
+    Split conformal prediction: from the errors on rows that were not learned from (Lei et al. 2018, "Distribution-free
+    predictive inference for regression", arXiv:1604.04173, algorithm 2).
+    """
+    place = ceil((len(error_M) + 1) * COVERAGE)
+    return float(np.sort(np.abs(error_M))[place - 1]) if place <= len(error_M) else None
 
 
 def rounded(name: str, value: float) -> float:
@@ -79,7 +73,8 @@ def of_sums(sums_SQ: NDArray[Any]) -> dict[str, Floats]:
     flat_S = spread_S <= 1e-12 * np.maximum(centred_squares_S, np.finfo(np.float64).tiny)
     # Targets that are all the same: scikit-learn's 1 for exact predictions and 0 for others.
     r2_S = np.where(flat_S, squares_S == 0, 1 - squares_S / np.where(flat_S, 1, spread_S))
-    found = {"r2": r2_S, "rmse": np.sqrt(squares_S / count_S), "mae": absolute_S / count_S}
+    mse_S = squares_S / count_S
+    found = {"r2": r2_S, "rmse": np.sqrt(mse_S), "mse": mse_S, "mae": absolute_S / count_S}
     if sums_SQ.shape[1] > 5:
         found[MAPE] = sums_SQ[:, 5] / count_S
     return found

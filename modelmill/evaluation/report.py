@@ -22,8 +22,7 @@ _HEADLINES = {
     "hold": ("Hold", "hold", "✗"),
     "undecided": ("Undecided", "undecided", "?"),
 }
-# In the order in which the page lists them.
-_ROW_WORDS = {
+ROW_WORDS: Mapping[str, str] = {
     "test": "This model",
     "from_scratch": "From random weights",
     "tfidf": "tf-idf + logistic regression",
@@ -36,10 +35,16 @@ _ROW_WORDS = {
     "copy": "Copied source",
     "frequent": "Most frequent target",
 }
-_KEY_FIGURES = ("accuracy", "balanced_accuracy", "f1_macro", "log_loss", "roc_auc", "r2", "rmse", "mae")
-# In the target's own unit, which may be of any size.
-_IN_UNITS = frozenset({"rmse", "mae"})
+"""The model, and what it is compared with, in the order in which they are listed."""
+_KEY_FIGURES = (
+    *("accuracy", "balanced_accuracy", "f1_macro", "log_loss", "roc_auc", "average_precision"),
+    *("r2", "rmse", "mae", "interval_coverage"),
+)
+# In the target's own unit or its square, which may be of any size.
+_IN_UNITS = frozenset({"rmse", "mse", "mae"})
 _SPLITS = ("train", "validation", "test")
+# With more labels than this the cells of a confusion matrix are small.
+_ROOMY = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,96 +76,60 @@ def render(report: Report | Mapping[str, Any]) -> str:
         ModelmillError: the JSON is no report.
     """
     document = report if isinstance(report, Report) else Report.read(report)
+    template, facts = _page(document)
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            report=document,
+            headline=_headline(document),
+            reasons=_reasons(document),
+            splits=sorted(document.data.splits.items(), key=lambda item: _place(item[0])) if document.data else (),
+            training={step: dict(flat(told)) for step, told in document.training.items()},
+            lineage=dict(flat({"model": document.model, "measured_on": document.dataset, **document.lineage})),
+            **facts,
+        )
+    )
+
+
+def _page(document: Report) -> tuple[str, dict[str, Any]]:
+    """Return the template of a report's page, and what it alone draws."""
+    test = document.metrics["test"]
     if document.task in get_args(LanguageTask):
-        return _render_language(document)
+        figures = [name for name in ("perplexity", "bits_per_byte", "loss", "accuracy") if name in test]
+        return "report_language.html", {
+            "alerts": (), "figures": figures, "sampling": dict(flat(document.sampling))
+        }  # fmt: skip
+    facts: dict[str, Any] = {
+        "alerts": _alerts(document),
+        "contenders": _contenders(document),
+        "pretraining": _pretraining(document),
+    }
     if document.answers is not None:
-        return _render_answers(document)
+        return "report_questions.html", {**facts, "answers": document.answers}
     if document.targets is not None:
-        return _render_targets(document)
-    return (
-        _environment()
-        .get_template("report.html")
-        .render(
-            report=document,
-            headline=_headline(document),
-            reasons=_reasons(document),
-            alerts=_alerts(document),
-            contenders=_contenders(document),
-            main=main_metric(document.metrics["test"]),
-            metric_names=[name for name in METRIC_WORDS if name in document.metrics["test"]],
-            key_figures=[name for name in _KEY_FIGURES if name in document.metrics["test"]],
-            pretraining=_pretraining(document),
-            splits=sorted(document.data.splits.items(), key=lambda item: _SPLITS.index(item[0]))
-            if document.data
-            else (),
-            training={step: dict(_flat(facts)) for step, facts in document.training.items()},
-            lineage=dict(_flat({"model": document.model, "measured_on": document.dataset, **document.lineage})),
-        )
-    )
+        figures = [name for name in ("chrf", "bleu", "perplexity", "loss") if name in test]
+        return "report_targets.html", {**facts, "figures": figures, "asked": dict(flat(document.targets.asked))}
+    return "report.html", {
+        **facts,
+        "main": main_metric(test),
+        "metric_names": [name for name in METRIC_WORDS if name in test],
+        "key_figures": [name for name in _KEY_FIGURES if name in test],
+        "dense": len(document.labels) > _ROOMY,
+    }
 
 
-def _render_language(document: Report) -> str:
-    test = document.metrics["test"]
-    return (
-        _environment()
-        .get_template("report_language.html")
-        .render(
-            report=document,
-            headline=_headline(document),
-            reasons=_reasons(document),
-            figures=[name for name in ("perplexity", "bits_per_byte", "loss", "accuracy") if name in test],
-            sampling=dict(_flat(document.sampling)),
-            training={step: dict(_flat(facts)) for step, facts in document.training.items()},
-            lineage=dict(_flat({"model": document.model, "measured_on": document.dataset, **document.lineage})),
-        )
-    )
-
-
-def _render_answers(document: Report) -> str:
-    return (
-        _environment()
-        .get_template("report_questions.html")
-        .render(
-            report=document,
-            answers=document.answers,
-            headline=_headline(document),
-            reasons=_reasons(document),
-            alerts=_alerts(document),
-            contenders=_contenders(document),
-            pretraining=_pretraining(document),
-            training={step: dict(_flat(facts)) for step, facts in document.training.items()},
-            lineage=dict(_flat({"model": document.model, "measured_on": document.dataset, **document.lineage})),
-        )
-    )
-
-
-def _render_targets(document: Report) -> str:
-    assert document.targets is not None
-    test = document.metrics["test"]
-    return (
-        _environment()
-        .get_template("report_targets.html")
-        .render(
-            report=document,
-            headline=_headline(document),
-            reasons=_reasons(document),
-            alerts=_alerts(document),
-            contenders=_contenders(document),
-            figures=[name for name in ("chrf", "bleu", "perplexity", "loss") if name in test],
-            asked=dict(_flat(document.targets.asked)),
-            training={step: dict(_flat(facts)) for step, facts in document.training.items()},
-            lineage=dict(_flat({"model": document.model, "measured_on": document.dataset, **document.lineage})),
-        )
-    )
+def _place(split: str) -> int:
+    return _SPLITS.index(split) if split in _SPLITS else len(_SPLITS)
 
 
 def _environment() -> "Environment":
     from modelmill.evaluation import plots, probe_plots
 
     made = environment("modelmill", "evaluation")
-    made.filters.update(signed=_signed, fact=_fact, measured=_measured, amount=plots.amount)
+    made.filters.update(signed=_signed, fact=fact, measured=measured, amount=plots.amount)
     made.globals.update(plots=plots, probe_plots=probe_plots)
-    made.globals.update(metric_words=METRIC_WORDS, lower_is_better=LOWER_IS_BETTER, row_words=_ROW_WORDS)
+    made.globals.update(metric_words=METRIC_WORDS, lower_is_better=LOWER_IS_BETTER, row_words=ROW_WORDS)
     return made
 
 
@@ -212,8 +181,8 @@ def _contenders(report: Report) -> list[Contender]:
     main = main_metric(report.metrics["test"])
     ours = report.metrics["test"][main]
     found = []
-    measured = {**report.metrics, **report.comparisons}
-    for key, metrics in sorted(measured.items(), key=lambda item: list(_ROW_WORDS).index(item[0])):
+    everyone = {**report.metrics, **report.comparisons}
+    for key, metrics in sorted(everyone.items(), key=lambda item: list(ROW_WORDS).index(item[0])):
         if report.regression is not None:
             low, high = report.regression.r2_intervals[key]
         elif report.answers is not None:
@@ -226,7 +195,7 @@ def _contenders(report: Report) -> list[Contender]:
         found.append(
             Contender(
                 key=key,
-                name=_ROW_WORDS[key],
+                name=ROW_WORDS[key],
                 metrics=metrics,
                 low=low,
                 high=high,
@@ -266,18 +235,18 @@ def _luck(one: float, other: float, rows: int) -> float:
     return 1.96 * math.sqrt((one * (1 - one) + other * (1 - other)) / rows)
 
 
-def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield nested facts one by one, their names joined with ` › `."""
-    for name, fact in value.items():
+    for name, told in value.items():
         words = prefix + str(name).replace("_", " ")
-        if isinstance(fact, Mapping):
-            yield from _flat(fact, f"{words} › ")
+        if isinstance(told, Mapping):
+            yield from flat(told, f"{words} › ")
         else:
-            yield words, fact
+            yield words, told
 
 
-def _measured(value: float, name: str) -> str:
-    """A figure as it reads: a share with three decimals, one in the target's unit with four digits."""
+def measured(value: float, name: str) -> str:
+    """Return a figure as it reads: a share with three decimals, one in the target's unit with four digits."""
     from modelmill.evaluation.plots import amount
 
     return amount(value) if name in _IN_UNITS else fixed(value)
@@ -287,7 +256,8 @@ def _signed(value: float) -> str:
     return f"{value:+.3f}".replace("-", "−") if abs(value) >= 0.0005 else "0.000"
 
 
-def _fact(value: Any) -> str:
+def fact(value: Any) -> str:
+    """Return a fact as it reads."""
     if value is None or value in ("", [], {}):
         return "none"
     if isinstance(value, bool):
@@ -296,4 +266,4 @@ def _fact(value: Any) -> str:
         return f"{value:,}"
     if isinstance(value, float):
         return f"{value:,.1f}" if abs(value) >= 1000 else f"{value:.4g}"
-    return ", ".join(map(_fact, value)) if isinstance(value, list) else str(value)
+    return ", ".join(map(fact, value)) if isinstance(value, list) else str(value)

@@ -22,6 +22,8 @@ class ClassFigures(Section):
     precision: float
     recall: float
     f1: float
+    intervals: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    """95 % intervals of these three; none of a label that no test row carries."""
 
 
 class RocCurve(Section):
@@ -29,8 +31,27 @@ class RocCurve(Section):
 
     label: str
     auc: float
+    interval: tuple[float, float] | None = None
+    """95 %, of the area."""
     points: tuple[tuple[float, float], ...]
     """(false positive rate, true positive rate), from (0, 0) to (1, 1), at most 101 of them."""
+    thresholds: tuple[float, ...] = ()
+    """The probability from which on a row counts as this label, of each point."""
+
+
+class PrecisionRecall(Section):
+    """Precision against recall of one label against the rest."""
+
+    label: str
+    average_precision: float
+    """The area under the curve: precision at each row found, in the order of the label's probability, on average."""
+    interval: tuple[float, float]
+    """95 %."""
+    guess: float
+    """That of a guess: the label's share of the rows."""
+    points: tuple[tuple[float, float], ...]
+    """(recall, precision) where a row is found, at most 101 of them; from one point to the next the curve is a step,
+    at the precision of the later one."""
 
 
 class ConfidenceBin(Section):
@@ -77,6 +98,17 @@ class NumberError(Section):
     predicted: float
 
 
+class NumberInterval(Section):
+    """The interval that goes with every predicted number: as far to either side of it."""
+
+    half_width: float
+    """In the target's own unit: so far were the predictions for validation rows off, 9 times in 10."""
+    wanted: float
+    """Share of the true numbers that it is to hold."""
+    rows: int
+    """Validation rows."""
+
+
 class Regression(Section):
     """What is told of predicted numbers alone."""
 
@@ -88,6 +120,8 @@ class Regression(Section):
     """The rows that are farthest off, the farthest first."""
     r2_intervals: dict[str, tuple[float, float]]
     """95 % interval of R² of the model (`test`) and each baseline, over the same samples."""
+    interval: NumberInterval | None = None
+    """None where there are too few validation rows for one."""
 
 
 class Spread(Section):
@@ -207,6 +241,8 @@ class Source(Section):
     kept: int
     dropped: dict[str, int]
     """Rows by reason."""
+    licence: str = ""
+    """What the recipe says of it; '' for nothing."""
 
 
 class Split(Section):
@@ -222,10 +258,18 @@ class Data(Section):
     splits: dict[str, Split]
     sources: tuple[Source, ...] = ()
 
-    def with_ledgers(self, **ledgers: Mapping[str, Any]) -> "Data":
+    def with_ledgers(self, licences: Mapping[str, str] | None = None, /, **ledgers: Mapping[str, Any]) -> "Data":
         """Return a copy that tells of the sources in ledgers, as ingestion keeps them (`files` by URI), by dataset."""
+        licences = licences or {}
         sources = tuple(
-            Source(name=uri, dataset=dataset, read=file["read"], kept=file["kept"], dropped=file["dropped"])
+            Source(
+                name=uri,
+                dataset=dataset,
+                read=file["read"],
+                kept=file["kept"],
+                dropped=file["dropped"],
+                licence=licences.get(uri, ""),
+            )
             for dataset, ledger in ledgers.items()
             for uri, file in ledger["files"].items()
         )

@@ -4,7 +4,6 @@ N rows, P patterns (rows that count alike share one), K sums, S samples of rows,
 """
 
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -74,7 +73,7 @@ def of_labels(truth_N: Labels, predicted_N: Labels, labels: Sequence[str]) -> Su
     rows = np.concatenate([place, place, right_P])
     columns = np.concatenate([count + true_P, 2 * count + given_P, true_P[right_P]])
     values_PK = csr_array((np.ones(len(rows)), (rows, columns)), shape=(len(pairs_P), 3 * count))
-    names = ["f1_" + re.sub(r"[^/\w.: -]", "_", label) for label in labels] if count <= _NAMED_LABELS else []
+    names = [metrics.f1_name(label) for label in labels] if count <= _NAMED_LABELS else []
 
     def figures(sums_SK: Floats) -> Figures:
         right_SL, true_SL, given_SL = sums_SK[:, :count], sums_SK[:, count : 2 * count], sums_SK[:, 2 * count :]
@@ -87,16 +86,14 @@ def of_labels(truth_N: Labels, predicted_N: Labels, labels: Sequence[str]) -> Su
 def of_probabilities(truth_N: Labels, probability_NL: Floats) -> Sums:
     """Return the sums of what follows from probabilities: log_loss, brier_score_loss, calibration_error.
 
-    Brier's score is that of two labels where there are two, else the sum over labels (Brier 1950); the calibration
-    error is over bins of confidence 0.05 wide (Guo et al. 2017, arXiv:1706.04599).
+    The calibration error is over bins of confidence 0.05 wide (Guo et al. 2017, arXiv:1706.04599).
     """
     rows = np.arange(len(truth_N))
-    miss_NL = probability_NL.astype(np.float64)
-    confidence_N, right_N = miss_NL.max(axis=1), miss_NL.argmax(axis=1) == truth_N
-    miss_NL[rows, truth_N] -= 1
-    brier_N = (miss_NL**2).sum(axis=1) / (2 if miss_NL.shape[1] == 2 else 1)
+    plain_NL = probability_NL.astype(np.float64)
+    confidence_N, right_N = plain_NL.max(axis=1), plain_NL.argmax(axis=1) == truth_N
     values_NK = np.zeros((len(rows), 3 + _BINS))
-    values_NK[:, 0], values_NK[:, 1], values_NK[:, 2] = 1, metrics.row_losses(truth_N, probability_NL), brier_N
+    values_NK[:, 0], values_NK[:, 1] = 1, metrics.row_losses(truth_N, probability_NL)
+    values_NK[:, 2] = metrics.row_briers(truth_N, probability_NL)
     # What a row's confidence exceeds its correctness by; a bin's sum of it is its part of the calibration error.
     bin_N = np.clip((confidence_N * _BINS).astype(int), 0, _BINS - 1)
     values_NK[rows, 3 + bin_N] = confidence_N - right_N

@@ -8,19 +8,13 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from modelmill.settings import Section
 
 
-class Architecture(Section):
-    """A transformer encoder by its sizes."""
+class _Attention(Section):
+    """What is the same in all transformers of tokens."""
 
-    family: Literal["bert", "modernbert"] = "bert"
-    """How the layers are built; a small `modernbert` learns more in the same time."""
-    layers: int = Field(default=4, ge=1, le=96)
-    """Transformer layers."""
     width: int = Field(default=256, ge=8, le=16_384)
     """Of a token's vector."""
     heads: int = Field(default=4, ge=1)
     """Attention heads of a layer; each sees width / heads."""
-    feed_forward: int | None = Field(default=None, ge=8)
-    """Inner width of a layer's dense maps; left out, 4 times the width, 2 times in a `modernbert` (it has gates)."""
 
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> Self:
@@ -29,26 +23,31 @@ class Architecture(Section):
         return self
 
 
-class Decoder(Section):
+class Architecture(_Attention):
+    """A transformer encoder by its sizes."""
+
+    family: Literal["bert", "modernbert"] = "bert"
+    """How the layers are built; a small `modernbert` learns more in the same time."""
+    layers: int = Field(default=4, ge=1, le=96)
+    """Transformer layers."""
+    feed_forward: int | None = Field(default=None, ge=8)
+    """Inner width of a layer's dense maps; left out, 4 times the width, 2 times in a `modernbert` (it has gates)."""
+
+
+class Decoder(_Attention):
     """A transformer decoder, which reads from left to right, by its sizes."""
 
     family: Literal["gpt2", "llama"]
     """How the layers are built: `llama` has rotated positions and gates, and learns more in the same time."""
     layers: int = Field(default=4, ge=1, le=96)
     """Transformer layers."""
-    width: int = Field(default=256, ge=8, le=16_384)
-    """Of a token's vector."""
-    heads: int = Field(default=4, ge=1)
-    """Attention heads of a layer; each sees width / heads."""
     key_value_heads: int | None = Field(default=None, ge=1)
     """Of a `llama`: heads that keys and values have, each shared by several; left out, as many as heads."""
     feed_forward: int | None = Field(default=None, ge=8)
     """Inner width of a layer's dense maps; left out, 4 times the width, in a `llama` 8/3 of it (it has gates)."""
 
     @model_validator(mode="after")
-    def _heads_share_the_width(self) -> Self:
-        if self.width % self.heads:
-            raise ValueError(f"width ({self.width}) must be a multiple of heads ({self.heads})")
+    def _heads_fit_the_family(self) -> Self:
         if self.family == "llama" and self.width // self.heads % 2:
             raise ValueError(
                 f"width ({self.width}) over heads ({self.heads}) must be even in a llama, which turns pairs of numbers"
@@ -69,7 +68,7 @@ class WordTable(Section):
     """Numbers of a vector."""
 
 
-class EncoderDecoder(Section):
+class EncoderDecoder(_Attention):
     """A transformer that reads one sequence and writes another, by its sizes."""
 
     family: Literal["transformer", "t5", "bart"]
@@ -80,18 +79,8 @@ class EncoderDecoder(Section):
     """Transformer layers of the encoder."""
     decoder_layers: int | None = Field(default=None, ge=1, le=96)
     """Transformer layers of the decoder; left out, as many as the encoder's. Fewer of them answer faster."""
-    width: int = Field(default=256, ge=8, le=16_384)
-    """Of a token's vector."""
-    heads: int = Field(default=4, ge=1)
-    """Attention heads of a layer; each sees width / heads."""
     feed_forward: int | None = Field(default=None, ge=8)
     """Inner width of a layer's dense maps; left out, 4 times the width."""
-
-    @model_validator(mode="after")
-    def _heads_share_the_width(self) -> Self:
-        if self.width % self.heads:
-            raise ValueError(f"width ({self.width}) must be a multiple of heads ({self.heads})")
-        return self
 
 
 class ImageNetwork(Section):

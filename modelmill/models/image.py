@@ -40,7 +40,8 @@ def load(folder: Path) -> ImageModel:
         UserError: the folder holds no such model, or not all of its weights.
     """
     model = ImageModel(read_config(folder))
-    _load_weights(model, folder, new=())
+    # Its random weights go as the file's come: a model is held once.
+    _load_weights(model, folder, new=(), assign=True)
     return model
 
 
@@ -83,8 +84,10 @@ def save(model: ImageModel, folder: Path) -> None:
     save_file(weights, folder / WEIGHTS_FILE, {"format": "pt"})
 
 
-def _load_weights(model: ImageModel, folder: Path, new: tuple[str, ...]) -> None:
+def _load_weights(model: ImageModel, folder: Path, new: tuple[str, ...], *, assign: bool = False) -> None:
     """Put a folder's weights into a model; those whose names begin with one of `new` stay as they are.
+
+    With `assign` they take the place of its own, and are read from the file as they are needed.
 
     Raises:
         UserError: weights are missing, too many, or of another shape, or the file is none.
@@ -113,7 +116,9 @@ def _load_weights(model: ImageModel, folder: Path, new: tuple[str, ...]) -> None
                 f"{path}: {name} has the shape {tuple(weight.shape)}, and config.json describes one of "
                 f"{tuple(wanted[name].shape)}; copy both files from one model"
             )
-    model.network.load_state_dict(kept, strict=False)
+    if assign:
+        kept = {name: weight.to(wanted[name].dtype) for name, weight in kept.items()}
+    model.network.load_state_dict(kept, strict=False, assign=assign)
 
 
 def _no_weights(folder: Path) -> UserError:

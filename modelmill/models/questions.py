@@ -77,8 +77,6 @@ class Found:
     """The character after the last, -1 without an answer."""
     score: float
     """Probability among the best spans of all windows, and having no answer where that may be."""
-    null_margin: float
-    """How much more [CLS] scores than the best span, in logits."""
 
     def text(self, context: str) -> str:
         """Return the answer as it stands in the context."""
@@ -111,16 +109,15 @@ class Decoder:
                 scores[span] = max(score, scores.get(span, -np.inf))
         spans = sorted(scores, key=lambda span: (-scores[span], span))[: self.questions.n_best]
         if not spans:
-            return Found(start=-1, end=-1, score=1.0, null_margin=0.0)
+            return Found(start=-1, end=-1, score=1.0)
         best = scores[spans[0]]
-        margin = null - best
         all_scores = np.array([scores[span] for span in spans] + ([null] if self.unanswerable else []))
         share = np.exp(all_scores - all_scores.max())
         share /= share.sum()
-        if self.unanswerable and margin > self.questions.null_threshold:
-            return Found(start=-1, end=-1, score=float(share[-1]), null_margin=margin)
+        if self.unanswerable and null - best > self.questions.null_threshold:
+            return Found(start=-1, end=-1, score=float(share[-1]))
         first, last = spans[0]
-        return Found(start=int(starts_C[first]), end=int(ends_C[last]), score=float(share[0]), null_margin=margin)
+        return Found(start=int(starts_C[first]), end=int(ends_C[last]), score=float(share[0]))
 
     def _best(self, window: Window, start_T: Array, end_T: Array) -> list[tuple[tuple[int, int], float]]:
         """Return the best spans of one window, as numbers of tokens in the whole context, with their scores."""

@@ -1,8 +1,8 @@
 """Serves a model over HTTP as MLflow's scoring protocol says it: `/invocations`, `/ping`, `/health`, `/version`.
 
-`python -m modelmill.models.server REFERENCE` is all that an image with torch needs: the reference is a registered
-version, or the address that the model has in the store. The server is MLflow's own; the answers are those of
-`modelmill predict`.
+`python -m modelmill.models.server REFERENCE` is all that an image with torch needs, and what the train image runs: the
+reference is a registered version, or the address that the model has in a store. The server is MLflow's own; the answers
+are those of `modelmill predict`.
 """
 
 import argparse
@@ -30,6 +30,8 @@ from modelmill.models.reference import model_folder
 
 log = logging.getLogger(__name__)
 
+MODEL_VARIABLE = "MODELMILL_MODEL"
+"""Names the model that an image serves."""
 HOST, PORT = "127.0.0.1", 5000
 # Of a request that is being answered when the server is asked to end.
 _GRACE_SECONDS = 15
@@ -128,10 +130,14 @@ def main() -> int:
         description="Serve a model as MLflow's scoring protocol says it.",
         epilog="The store is MODELMILL_STORE, MLflow is MLFLOW_TRACKING_URI.",
     )
-    parser.add_argument("reference", help="NAME@ALIAS, models:/NAME/VERSION, models/<address> or a folder")
+    named = os.environ.get(MODEL_VARIABLE) or None
+    what = "NAME@ALIAS, models:/NAME/VERSION, models/<address>, s3://… or a folder"
+    parser.add_argument("reference", nargs="?", default=named, help=f"{what}; {MODEL_VARIABLE} if left out")
     parser.add_argument("--host", default=HOST, help=f"default {HOST}; 0.0.0.0 for all, as a container needs")
     parser.add_argument("--port", type=int, default=PORT, help=f"default {PORT}; 0 for any that is free")
     told = parser.parse_args()
+    if told.reference is None:
+        parser.error(f"no model: name one, {what}, here or in {MODEL_VARIABLE}")
     be_private()
     share_cores()
     os.environ.setdefault("HF_HUB_OFFLINE", "1")

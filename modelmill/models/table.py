@@ -88,5 +88,7 @@ def load(folder: Path) -> TableModel:
             f"first is {odd[0]} ({found.get(odd[0], 'missing')}, wanted {wanted.get(odd[0], 'none')}); take the whole "
             "folder of one model"
         )
-    model.load_state_dict(weights)
+    # Its random weights go as the file's come: a model is held once.
+    dtypes = {name: tensor.dtype for name, tensor in model.state_dict().items()}
+    model.load_state_dict({name: tensor.to(dtypes[name]) for name, tensor in weights.items()}, assign=True)
     return model.eval()

@@ -34,6 +34,8 @@ class TargetPredictor:
     """Longer sources are cut, as they were when the model learned."""
     max_target_tokens: int
     decoding: Decoding
+    prefix: str = ""
+    """Stands before every source, as it did when the model learned."""
     labels: tuple[str, ...] = ()
 
     def predict(self, inputs: Sequence[str]) -> Texts:
@@ -69,7 +71,7 @@ class TargetPredictor:
 
     def _sources(self, inputs: Sequence[str]) -> list[Ids]:
         marks = Marks.of(self.model.config)
-        documents = self.tokenizer.documents([clean(one) for one in inputs])
+        documents = self.tokenizer.documents([self.prefix + clean(one) for one in inputs])
         return [marks.source(document, self.max_tokens) for document in documents]
 
     def _score(self, sources: list[Ids], rows: list[Ids], chosen: list[int], found: npt.NDArray[np.float64]) -> None:
@@ -113,6 +115,7 @@ def load(folder: Path, facts: Mapping[str, Any]) -> TargetPredictor:
         max_tokens=int(facts["max_tokens"]),
         max_target_tokens=int(facts["max_target_tokens"]),
         decoding=Decoding.model_validate(facts["decoding"]),
+        prefix=facts.get("prefix", ""),
     )
 
 

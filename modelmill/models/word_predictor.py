@@ -4,6 +4,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ class WordPredictor:
         Raises:
             UserError: no word of a text is known.
         """
-        return np.stack([self._units()[self._known(clean(one))].mean(axis=0) for one in texts])
+        return np.stack([self._mean(self._known(clean(one))) for one in texts])
 
     def frequent(self, count: int, letters: int) -> list[str]:
         """Return the most frequent words of at least so many letters."""
@@ -110,8 +111,8 @@ class WordPredictor:
 
     def _nearest(self, asked: str) -> str:
         known = self._known(asked)
-        mean_D = self._units()[known].mean(axis=0)
-        cosine_V = self._units() @ (mean_D / max(float(np.linalg.norm(mean_D)), 1e-12))
+        mean_D = self._mean(known)
+        cosine_V = self._tables()[0] @ (mean_D / max(float(np.linalg.norm(mean_D)), 1e-12)) / self._lengths_V
         cosine_V[[*known, *self.tokenizer.special.values()]] = -np.inf
         cosine_V[self.counts_V == 0] = -np.inf
         best = [number for number in np.argsort(-cosine_V, kind="stable")[:NEAREST] if np.isfinite(cosine_V[number])]
@@ -127,10 +128,17 @@ class WordPredictor:
     def _tables(self) -> tuple[Array, Array]:
         return self.model.words.weight.detach().cpu().numpy(), self.model.contexts.weight.detach().cpu().numpy()
 
-    def _units(self) -> Array:
+    def _mean(self, words: Sequence[int]) -> Array:
+        """Return the mean [D] of words' vectors, each of length 1."""
+        mean_D: Array = (self._tables()[0][words] / self._lengths_V[words, None]).mean(axis=0)
+        return mean_D
+
+    @cached_property
+    def _lengths_V(self) -> Array:
         words_VD = self._tables()[0]
-        units_VD: Array = words_VD / np.maximum(np.linalg.norm(words_VD, axis=1, keepdims=True), 1e-12)
-        return units_VD
+        # Not `norm`, which squares the whole table first: that is as large as the model.
+        lengths_V: Array = np.maximum(np.sqrt(np.einsum("vd,vd->v", words_VD, words_VD)), 1e-12)
+        return lengths_V
 
 
 def load(folder: Path, _facts: Mapping[str, Any]) -> WordPredictor:

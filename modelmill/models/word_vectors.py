@@ -86,7 +86,9 @@ def load(folder: Path) -> tuple[WordVectors, Array]:
             f"{folder}: tables of {found} and {len(counts_V)} words, and {CONFIG} says {wanted}; take the whole folder "
             "of one model"
         )
-    model.load_state_dict(weights)
+    # Its random weights go as the file's come: a model is held once.
+    dtypes = {name: tensor.dtype for name, tensor in model.state_dict().items()}
+    model.load_state_dict({name: tensor.to(dtypes[name]) for name, tensor in weights.items()}, assign=True)
     return model.eval(), counts_V
 
 

@@ -177,6 +177,7 @@ class Promotions:
                 return Moved(entry=head, changed=False)
             target = self._target(to)
             check(target)
+            self._check_there(target)  # again: to load a model takes its time
             entry = self.history.add(self._back(target, who, reason), after=head)
             if entry is not None:
                 return self._done(entry)
@@ -198,12 +199,16 @@ class Promotions:
                 f"there is no {to or 'other'} to return to; `promote` with --force --reason takes any version"
             )
         target = to or before[-1]
+        self._check_there(target)
+        return target
+
+    def _check_there(self, target: str) -> None:
         if not self.registry.has(target):
+            before = ", ".join(standing(self.history.entries())[:-1])
             raise UserError(
                 f"{self._named(target)}, the champion before, was deleted from MLflow; return to an earlier one with "
-                f"--to (champions were {', '.join(before)}), or promote another with --force --reason"
+                f"--to (champions were {before}), or promote another with --force --reason"
             )
-        return target
 
     def _begun(self) -> Entry | None:
         """Return the history's head, None for none; a champion from before the history becomes its first entry."""

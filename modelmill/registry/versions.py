@@ -92,10 +92,25 @@ class Registry:
         standing = self.client.get_registered_model(self.name).aliases
         return tuple(sorted(alias for alias, at in standing.items() if str(at) == version))
 
-    def add(self, model: str, folder: Path, *, run: str, example: Any, tags: Mapping[str, str]) -> str:
+    def describe(self, version: str, text: str) -> None:
+        """Let MLflow's page of a version say something, if it does not say so already."""
+        if (self.client.get_model_version(self.name, version).description or "") != text:
+            self.client.update_model_version(self.name, version, text)
+
+    def add(
+        self,
+        model: str,
+        folder: Path,
+        *,
+        run: str,
+        example: Any,
+        tags: Mapping[str, str],
+        files: Mapping[str, str] | None = None,
+    ) -> str:
         """Make a version of a model's folder, with signature and input example, and return its number.
 
-        The example is what a predictor is asked: a text, the bytes of a picture, a table's row as a mapping.
+        The example is what a predictor is asked: a text, the bytes of a picture, a table's row as a mapping. `files`
+        are texts by name that lie beside the model.
 
         The version appears last, so one that can be seen is whole.
 
@@ -112,6 +127,8 @@ class Registry:
         try:
             packed = folder.with_name(f"{folder.name}-mlflow")
             _pack(packed, folder, logged=logged, run=run, example=example)
+            for name, text in (files or {}).items():
+                (packed / name).write_text(text)
             self.client.log_model_artifacts(logged.model_id, str(packed))
         except BaseException:
             self.client.finalize_logged_model(logged.model_id, LoggedModelStatus.FAILED)
@@ -248,7 +265,10 @@ def fixed(reference: str) -> Any:
     except MlflowException as error:
         if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
             raise UserError(f"{reference}: {error.message}; {_known(client, name)}") from error
-        raise ModelmillError(f"{reference}: MLflow does not answer: {error.message}") from error
+        raise ModelmillError(
+            f"{reference}: MLflow at {without_credentials(tracking_uri())} gives no answer: "
+            f"{without_credentials(error.message)}; check MLFLOW_TRACKING_URI"
+        ) from None
 
 
 def _local(source: str, folder: Path) -> Path:

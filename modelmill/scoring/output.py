@@ -19,7 +19,8 @@ import pyarrow as pa
 from modelmill.dataset import encode
 from modelmill.digest import canonical_json, sha256_hex
 from modelmill.errors import ModelmillError, UserError
-from modelmill.store import NotFound, open_backend
+from modelmill.store import NotFound
+from modelmill.store.place import open_backend
 
 JOB, MANIFEST = "_job.json", "_manifest.json"
 _TEMPORARY = "_tmp"

@@ -83,13 +83,7 @@ def score(
     """
     files = [file for file in list_files(request.input) if file.bytes]
     form = format_of(files, request.format, images="image" in served.columns)
-    shard_rows = _shard_rows(request, served)
-    settings = {
-        "format": form,
-        "columns": dict(request.columns or {}),
-        "keep": list(request.keep) if request.keep else None,
-        "shard_rows": shard_rows,
-    }
+    settings = _settings(request, served, form)
     output = Output(request.output)
     _check_apart(request.input, output.uri)
     fingerprint = listed(files)
@@ -104,8 +98,8 @@ def score(
     if manifest is not None:
         return Scored(manifest=manifest, rows=0)
     work = _Work(
-        reading=reading, asking=asking, columns=columns, output=output, predictor=load(), shard_rows=shard_rows,
-        chunk=_CHUNK[_way(served, facts)], told=told,
+        reading=reading, asking=asking, columns=columns, output=output, predictor=load(),
+        shard_rows=settings["shard_rows"], chunk=_CHUNK[_way(served, facts)], told=told,
     )  # fmt: skip
     records, rows = _shards(work)
     counts = counted(records)
@@ -121,6 +115,16 @@ def score(
     }
     output.finish(manifest)
     return Scored(manifest=manifest, rows=rows)
+
+
+def _settings(request: Request, served: Interface, form: str) -> dict[str, Any]:
+    """Return what of a request decides what the parts hold."""
+    return {
+        "format": form,
+        "columns": dict(request.columns or {}),
+        "keep": list(request.keep) if request.keep else None,
+        "shard_rows": _shard_rows(request, served),
+    }
 
 
 def _shards(work: _Work) -> tuple[list[dict[str, Any]], int]:

@@ -7,27 +7,22 @@ Blobs are put first and the manifest last, each by a conditional put, so a reade
 import contextlib
 import json
 import os
-import re
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from modelmill.digest import canonical_json, digest, sha256_hex, sha256_of_file
-from modelmill.errors import ModelmillError, UserError
-from modelmill.store.backend import Backend, NotFound, check_name, is_name
-from modelmill.store.local import LocalBackend
+from modelmill.errors import ModelmillError
+from modelmill.store.backend import Backend, Changed, NotFound, check_name
+from modelmill.store.keys import CHECKPOINT, blob_key, work_key
+from modelmill.store.place import open_backend
 
-__all__ = ["STORE_VARIABLE", "Blob", "NotFound", "Store", "open_backend", "open_store"]
+__all__ = ["STORE_VARIABLE", "Blob", "NotFound", "Store", "open_store"]
 
 STORE_VARIABLE = "MODELMILL_STORE"
 EPOCH_KEY = "epoch.json"
-WORK = "work"
-"""Where steps keep what is of use until they have ended."""
-_SHA256 = re.compile("[0-9a-f]{64}")
-_CHECKPOINT = re.compile(r"(checkpoints/[0-9a-f]{64}/)(step-[0-9]+|lease/[0-9]+)\.json")
 
 
 @dataclass(frozen=True)
@@ -68,7 +63,7 @@ class Store:
             NotFound: there is no such blob.
             ModelmillError: the bytes are not those that were put.
         """
-        data = self._backend.get(_blob_key(sha256))
+        data = self._backend.get(blob_key(sha256))
         self._check_blob(sha256, sha256_hex(data), len(data))
         return data
 
@@ -82,7 +77,7 @@ class Store:
         part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._backend.fetch(_blob_key(sha256), part)
+            self._backend.fetch(blob_key(sha256), part)
             self._check_blob(sha256, sha256_of_file(part), part.stat().st_size)
             part.replace(path)
         except OSError as error:
@@ -99,15 +94,15 @@ class Store:
             NotFound: there is no such blob.
             ModelmillError: the bytes are not those that were put.
         """
-        path = self._backend.file(_blob_key(sha256))
+        path = self._backend.file(blob_key(sha256))
         if path is not None:
-            size = self._backend.size(_blob_key(sha256))
+            size = self._backend.size(blob_key(sha256))
             self._check_blob(sha256, sha256_of_file(path), size)
         return path
 
     def has_blob(self, sha256: str) -> bool:
         """Return whether the store holds a blob."""
-        return self._backend.exists(_blob_key(sha256))
+        return self._backend.exists(blob_key(sha256))
 
     def put_manifest(self, key: str, value: Mapping[str, Any]) -> None:
         """Put a manifest, such as 'datasets/<id>.json'; the same content already there is fine.
@@ -188,7 +183,7 @@ class Store:
         Raises:
             ModelmillError: the key lies elsewhere, or the store cannot be written.
         """
-        return self._backend.put_if_absent(_work_key(key), data)
+        return self._backend.put_if_absent(work_key(key), data)
 
     def get_work(self, key: str) -> bytes:
         """Return the bytes of a key under `work/`, as they lie there.
@@ -196,7 +191,7 @@ class Store:
         Raises:
             NotFound: there is no such key.
         """
-        return self._backend.get(_work_key(key))
+        return self._backend.get(work_key(key))
 
     def delete_work(self, key: str) -> None:
         """Delete a key under `work/` and all that lies below it; it may be gone already.
@@ -204,7 +199,7 @@ class Store:
         Raises:
             ModelmillError: the key lies elsewhere, or the store cannot be written.
         """
-        for each in [each for each in self.keys(_work_key(key)) if f"{each}/".startswith(f"{key}/")]:
+        for each in [each for each in self.keys(work_key(key)) if f"{each}/".startswith(f"{key}/")]:
             self._backend.delete(each)
 
     def delete_checkpoint(self, key: str) -> None:
@@ -216,7 +211,7 @@ class Store:
         Raises:
             ModelmillError: the key is of something else, or the store cannot be written.
         """
-        found = _CHECKPOINT.fullmatch(key)
+        found = CHECKPOINT.fullmatch(key)
         if found is None:
             raise ModelmillError(f"{key!r} is no checkpoint, and nothing else of the store is deleted with them")
         blobs = self._checkpoint_blobs(key)
@@ -224,13 +219,13 @@ class Store:
         if blobs:
             blobs.difference_update(*map(self._checkpoint_blobs, self.keys(f"{found[1]}step-")))
         for sha256 in blobs:
-            self._backend.delete(_blob_key(sha256))
+            self._backend.delete(blob_key(sha256))
 
     def _checkpoint_blobs(self, key: str) -> set[str]:
         """Return what blobs a checkpoint names; none where it is damaged or gone."""
         try:
             named = {blob["sha256"] for blob in self.get_manifest(key).get("files", {}).values()}
-            return {sha256 for sha256 in named if _blob_key(sha256)}
+            return {sha256 for sha256 in named if blob_key(sha256)}
         except (ModelmillError, AttributeError, KeyError, TypeError):
             return set()
 
@@ -254,7 +249,7 @@ class Store:
         return f"{self.uri}/{key}"
 
     def _put(self, blob: Blob, data: bytes | Path) -> Blob:
-        key = _blob_key(blob.sha256)
+        key = blob_key(blob.sha256)
         if not self._backend.exists(key) and self._backend.put_if_absent(key, data):
             return blob
         size = self._backend.size(key)
@@ -264,7 +259,7 @@ class Store:
 
     def _check_blob(self, wanted: str, found: str, size: int) -> None:
         if found != wanted:
-            raise self._changed(_blob_key(wanted), f"sha256 {wanted}", f"{found} ({size} bytes)")
+            raise self._changed(blob_key(wanted), f"sha256 {wanted}", f"{found} ({size} bytes)")
 
     def _parsed(self, key: str, data: bytes) -> dict[str, Any]:
         try:
@@ -275,8 +270,8 @@ class Store:
             raise self._changed(key, "a JSON object", type(value).__name__)
         return value
 
-    def _changed(self, key: str, wanted: str, found: str) -> ModelmillError:
-        return ModelmillError(f"{self.place(key)}: was changed: should be {wanted}, is {found}; {self._way_out()}")
+    def _changed(self, key: str, wanted: str, found: str) -> Changed:
+        return Changed(f"{self.place(key)}: was changed: should be {wanted}, is {found}; {self._way_out()}")
 
     def _way_out(self) -> str:
         # A new epoch makes every step a miss of the cache, so that what was deleted is made again.
@@ -294,43 +289,3 @@ def open_store(uri: str | None = None) -> Store:
     """
     uri = uri or os.environ.get(STORE_VARIABLE) or ".modelmill/store"
     return Store(*open_backend(uri, STORE_VARIABLE))
-
-
-def open_backend(uri: str, said_by: str, temporary: str = "tmp") -> tuple[str, Backend]:
-    """Return a place for bytes, a folder or 's3://bucket/prefix', and its plain URI; `said_by` names it in messages.
-
-    Raises:
-        UserError: the URI names neither, or carries credentials.
-    """
-    if "://" not in uri:
-        root = Path(uri).expanduser().absolute()
-        if root.exists() and not root.is_dir():
-            raise UserError(f"{root}: {said_by} must be a folder, and this is a file; correct it")
-        return str(root), LocalBackend(root, temporary)
-    parts = urlsplit(uri)
-    # Never echoed: what is wrong with the URI may be a secret in it.
-    if "@" in uri or parts.query or parts.fragment:
-        raise UserError(
-            f"{said_by}: its URI carries credentials or options; write s3://bucket/prefix and set AWS_* for them"
-        )
-    if parts.scheme != "s3" or not parts.netloc:
-        raise UserError(f"{uri}: {said_by} is neither a folder nor s3://bucket/prefix; write one of them")
-    from modelmill.store.s3 import S3Backend
-
-    prefix = parts.path.strip("/")
-    if prefix and not is_name(prefix):
-        raise UserError(f"{uri}: {prefix!r} cannot be a prefix; use plain ASCII characters between single slashes")
-    return f"s3://{parts.netloc}/{prefix}".rstrip("/"), S3Backend(parts.netloc, prefix)
-
-
-def _blob_key(sha256: str) -> str:
-    if not _SHA256.fullmatch(sha256):
-        raise ModelmillError(f"{sha256!r} is not a sha256 of 64 hexadecimal digits")
-    return f"blobs/{sha256}"
-
-
-def _work_key(key: str) -> str:
-    """Return a key as it is; all that can be deleted goes through here."""
-    if not check_name(key).startswith(f"{WORK}/"):
-        raise ModelmillError(f"{key!r} does not lie under {WORK}/, where steps keep and delete what they have in work")
-    return key

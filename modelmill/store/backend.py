@@ -15,6 +15,10 @@ class NotFound(ModelmillError):  # noqa: N818  it reads as what it says, like Fi
     """The store holds nothing under that key."""
 
 
+class Changed(ModelmillError):  # noqa: N818  as above
+    """What lies in the store is not what was put there."""
+
+
 class Backend(Protocol):
     """A place for bytes by key, in which nothing is ever overwritten; what may be deleted, the store decides."""
 

@@ -27,6 +27,10 @@ class Total:
     rows: int
     tokens: int
 
+    def mean_loss(self) -> float:
+        """Return the loss of a prediction; on a GPU this waits for it."""
+        return float(self.loss) / max(self.count, 1)
+
 
 @dataclass(kw_only=True)
 class Gradients:

@@ -2,14 +2,13 @@ import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from modelmill.errors import ModelmillError, UserError
 from modelmill.sources import check_there, fingerprint, list_files, open_raw
-from tests.modelmill.web_server import Repository, WebServer, alone, git_digest, serving
+from tests.modelmill.web_server import Repository, WebServer, git_digest
 
 ROOT = Path(__file__).resolve().parents[2]
 LARGE = bytes(range(256)) * 4_000
@@ -25,14 +24,9 @@ FILES = {
 
 
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[WebServer]:
-    alone(monkeypatch, tmp_path)
-    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HUB_OFFLINE"):
-        monkeypatch.delenv(name, raising=False)
-    with serving() as server:
-        server.repositories["datasets/us/reviews"] = Repository(dict(FILES), large={"data/large.parquet"})
-        monkeypatch.setenv("HF_ENDPOINT", server.url("/"))
-        yield server
+def hub(empty_hub: WebServer) -> WebServer:
+    empty_hub.repositories["datasets/us/reviews"] = Repository(dict(FILES), large={"data/large.parquet"})
+    return empty_hub
 
 
 def names(uri: str) -> list[str]:

@@ -1,6 +1,5 @@
 import datetime
 import hashlib
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelmill.errors import ModelmillError, UserError
-from modelmill.sources import SourceFile, fingerprint, list_files, open_raw, pin, pinned_files
+from modelmill.sources import fingerprint, list_files, open_raw, pin, pinned_files
 from tests import servers
-from tests.modelmill.web_server import Served, WebServer, alone, serving
+from tests.modelmill.web_server import Served, WebServer, content, listed, serving
 
 CONTENT = bytes(range(256)) * 8_000
 DATE = "Wed, 21 Oct 2015 07:28:00 GMT"
@@ -19,23 +18,6 @@ TAGGED = Served(CONTENT, etag='"one"')
 DATED = Served(CONTENT, modified=DATE)
 BARE = Served(CONTENT)
 SHA256 = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
-
-
-@pytest.fixture
-def web(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[WebServer]:
-    alone(monkeypatch, tmp_path)
-    with serving() as server:
-        yield server
-
-
-def listed(uri: str) -> SourceFile:
-    (file,) = list_files(uri)
-    return file
-
-
-def content(file: SourceFile) -> bytes:
-    with open_raw(file) as raw:
-        return raw.readall()
 
 
 def served(file: Served, **how: object) -> Served:

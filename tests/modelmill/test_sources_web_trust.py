@@ -2,7 +2,6 @@
 
 import datetime
 import ipaddress
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,31 +11,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from modelmill.errors import ModelmillError, UserError
-from modelmill.sources import SourceFile, check_there, list_files, locate, open_raw
+from modelmill.sources import check_there, list_files, locate
 from tests import servers
-from tests.modelmill.web_server import Served, WebServer, alone, serving
+from tests.modelmill.web_server import Served, WebServer, content, listed, serving
 
 CONTENT = b"text,label\nfine,1\n"
 TAGGED = Served(CONTENT, etag='"one"')
 # Of "me" and "secret".
 BASIC = "Basic bWU6c2VjcmV0"
-
-
-@pytest.fixture
-def web(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[WebServer]:
-    alone(monkeypatch, tmp_path)
-    with serving() as server:
-        yield server
-
-
-def listed(uri: str) -> SourceFile:
-    (file,) = list_files(uri)
-    return file
-
-
-def content(file: SourceFile) -> bytes:
-    with open_raw(file) as raw:
-        return raw.readall()
 
 
 def test_credentials_come_from_netrc_and_go_to_their_host_only(web: WebServer, tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
+from modelmill.sources import SourceFile, list_files, open_raw
+
 
 @dataclass
 class Served:
@@ -309,6 +311,18 @@ def alone(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.setenv("NETRC", str(folder / "netrc"))
+
+
+def listed(uri: str) -> SourceFile:
+    """Return the one file that an address names."""
+    (file,) = list_files(uri)
+    return file
+
+
+def content(file: SourceFile) -> bytes:
+    """Return a file's bytes."""
+    with open_raw(file) as raw:
+        return raw.readall()
 
 
 @contextmanager

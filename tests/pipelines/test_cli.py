@@ -40,6 +40,12 @@ def test_help_lists_the_commands(tmp_path: Path) -> None:
         assert command in done.stdout
 
 
+def test_the_module_is_the_command_where_its_script_is_not_at_hand(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pipelines.cli", "validate", "nothing.yaml"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, "nothing.yaml: there is no such recipe" in done.stderr) == (2, True)
+
+
 def test_validate_says_what_a_right_recipe_will_do(tmp_path: Path) -> None:
     _recipe(tmp_path)
     done = modelmill("validate", "shop.yaml", cwd=tmp_path)

@@ -10,7 +10,7 @@ import pytest
 
 from modelmill.errors import UserError
 from pipelines.init import write_recipe
-from pipelines.recipe import load
+from pipelines.recipe_file import load
 
 
 def _write(

@@ -17,8 +17,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader:Deprecatio
 ENV = {"MODELMILL_USER": "ann"}
 
 
-def models(folder: Path, *arguments: str, code: int = 0) -> dict[str, Any]:
-    done = modelmill("models", *arguments, "--json", cwd=folder, env=ENV)
+def models(folder: Path, *arguments: str, code: int = 0, env: dict[str, str] | None = None) -> dict[str, Any]:
+    done = modelmill("models", *arguments, "--json", cwd=folder, env={**ENV, **(env or {})})
     assert done.returncode == code, f"{done.stdout}\n{done.stderr}"
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer

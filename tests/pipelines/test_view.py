@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from pipelines.recipe import load
+from pipelines.recipe_file import load
 from pipelines.run import Run, StepState
 from pipelines.steps import step_names
 from pipelines.view import View, _panel, duration, figures, final_table, short

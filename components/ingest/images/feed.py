@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from components.ingest.formats import format_of
 from components.ingest.images.cifar import names_beside, read_cifar, refuse_pickle, refuse_pickled_members
 from components.ingest.images.examine import Examined, examine
 from components.ingest.images.files import read_files
@@ -23,8 +24,9 @@ from components.ingest.images.webdataset import read_webdataset
 from components.ingest.images.zips import read_zip
 from components.ingest.labels import labeller
 from components.ingest.payload import IMAGE
-from components.ingest.rows import Handed, Listed, Opened
-from components.ingest.settings import IngestSettings, LabelRule, Source, format_of
+from components.ingest.rows import Handed, Listed, Opened, without_columns
+from components.ingest.settings import IngestSettings, LabelRule
+from components.ingest.source_settings import Source
 from components.ingest.text.personal import Personal
 from components.ingest.work import Worked, draw
 from components.ingest.work_parts import Dropped
@@ -35,6 +37,7 @@ from modelmill.step import Step
 # No picture's hash, of which half the bits are set, is 0.
 _INCOMPARABLE = np.uint64(0)
 _FORMATS = ("image", "zip", "tar", "webdataset", "idx", "cifar", "csv", "parquet")
+_WITH_COLUMNS = ("parquet", "webdataset")
 _SHOWN = Personal(action="keep")
 
 
@@ -62,7 +65,8 @@ def feed_pictures(
         sample=listed.source.sample,
         images=settings.images,
     )
-    return partial(work_pictures, order), _handed(step, listed)
+    columns = settings.slice_columns if listed.labelled else ()
+    return partial(work_pictures, order), _handed(step, listed, columns)
 
 
 def work_pictures(order: PictureOrder, pictures: Pictures) -> Worked:
@@ -119,10 +123,13 @@ def _named(order: PictureOrder, examined: Examined, good: list[int], unlabelled:
     return names
 
 
-def _handed(step: Step, listed: Listed) -> Iterator[Handed]:
+def _handed(step: Step, listed: Listed, slices: Sequence[str]) -> Iterator[Handed]:
     source, files = listed.source, _data_files(listed.source, listed.files)
     truth = truth_of(listed.files) if listed.labelled else Truth()
     kinds = {file.name: _format(source, file) for file in files}
+    for file in files:
+        if slices and kinds[file.name] not in _WITH_COLUMNS:
+            raise without_columns(file, kinds[file.name], _WITH_COLUMNS)
     pictures = [file for file in files if kinds[file.name] == "image"]
     total = sum(file.bytes for file in pictures)
     seen = 0
@@ -136,7 +143,7 @@ def _handed(step: Step, listed: Listed) -> Iterator[Handed]:
         done += file.bytes
     for file in files:
         if kinds[file.name] not in ("image", "idx"):
-            yield from _file(step, listed, file, kinds[file.name], done, truth)
+            yield from _file(step, listed, file, kinds[file.name], done, truth, slices)
             done += file.bytes
 
 
@@ -160,17 +167,19 @@ def _idx(step: Step, listed: Listed, file: SourceFile, labels: SourceFile | None
         raw.finish()
 
 
-def _file(step: Step, listed: Listed, file: SourceFile, kind: str, done: int, truth: Truth) -> Iterator[Handed]:
-    columns = listed.source.columns
+def _file(
+    step: Step, listed: Listed, file: SourceFile, kind: str, done: int, truth: Truth, slices: Sequence[str]
+) -> Iterator[Handed]:
+    columns, label = listed.source.columns, listed.source.columns.label if listed.labelled else None
     with open_raw(file) as raw:
         opened = _opened(step, listed, file, raw)
         readers: dict[str, Callable[[], Iterator[Pictures]]] = {
             "zip": lambda: read_zip(opened),
             "tar": lambda: refuse_pickled_members(opened, truth.named(read_tar(opened))),
-            "webdataset": lambda: read_webdataset(opened, columns.label),
+            "webdataset": lambda: read_webdataset(opened, columns.label, slices),
             "cifar": lambda: read_cifar(opened, names_beside(listed.files, file)),
             "csv": lambda: read_pixel_csv(opened, listed.source.pixels),
-            "parquet": lambda: read_image_parquet(opened, columns.image, columns.label if listed.labelled else None),
+            "parquet": lambda: read_image_parquet(opened, columns.image, label, slices),
         }
         yield from (_given(file.uri, batch, done + raw.taken) for batch in readers[kind]())
         raw.finish()

@@ -26,12 +26,6 @@ _BITS = 64
 _CHUNK_PAIRS = 1 << 21
 
 
-def near_pairs(hash_N: Hashes, distance: int, wanted_N: Booleans | None = None) -> Integers:
-    """Return all pairs [P, 2] of `near_links` at once; their number may grow with the square of the hashes'."""
-    links = list(near_links(hash_N, distance, wanted_N))
-    return np.concatenate([np.zeros((0, 2), dtype=np.int64), *links])
-
-
 def near_links(hash_N: Hashes, distance: int, wanted_N: Booleans | None = None) -> Iterator[Integers]:
     """Yield pairs [P, 2] of positions, smaller first, of hashes that differ in at most `distance` bits, each pair once.
 

@@ -1,8 +1,7 @@
 """Reads Parquet with a column of image files: bytes, or the `struct<bytes, path>` of Hugging Face datasets."""
 
 import json
-import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,25 +16,22 @@ from modelmill.pictures.faults import Fault
 _BINARY = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary)
 
 
-def read_image_parquet(opened: Opened, image: str = "image", label: str | None = "label") -> Iterator[Pictures]:
-    """Yield the pictures in a column of a Parquet file, numbered from 1; `label` is the label's column, if it is read.
+def read_image_parquet(
+    opened: Opened, image: str = "image", label: str | None = "label", slices: Sequence[str] = ()
+) -> Iterator[Pictures]:
+    """Yield the pictures in a column of a Parquet file, numbered from 1; `label` is the label's column, if it is read,
+    `slices` are columns to keep beside each picture.
 
     Raises:
         UserError: a column is missing or holds no image files, or the file cannot be read to its end.
         ModelmillError: the file was changed while it was read.
     """
-    # Parquet is read from its end: a copy is what can be checked before the first row is trusted.
-    copy = opened.scratch / "source.parquet"
-    try:
-        with copy.open("wb") as file:
-            shutil.copyfileobj(opened.raw, file, 1 << 20)
-        yield from _pictures(opened, copy, image, label)
-    finally:
-        copy.unlink(missing_ok=True)
+    with opened.copy(".parquet") as copy:
+        yield from _pictures(opened, copy, image, label, slices)
 
 
-def _pictures(opened: Opened, copy: Path, image: str, label: str | None) -> Iterator[Pictures]:
-    names = [image] if label is None else [image, label]
+def _pictures(opened: Opened, copy: Path, image: str, label: str | None, slices: Sequence[str]) -> Iterator[Pictures]:
+    names = list(dict.fromkeys([image, *([] if label is None else [label]), *slices]))
     first = 1
     gatherer = Gatherer()
     try:
@@ -45,10 +41,12 @@ def _pictures(opened: Opened, copy: Path, image: str, label: str | None) -> Iter
             _check_image(opened, file.schema_arrow, image)
             classes = _class_names(file.schema_arrow, label)
             for batch in file.iter_batches(_rows_at_once(file.metadata), columns=names):
-                paths, files = _files(batch.column(0))
-                labels = batch.column(1).to_pylist() if label is not None else [None] * len(files)
-                for number, (path, data, given) in enumerate(zip(paths, files, labels, strict=True), first):
-                    gatherer.add(number, path or "", _checked(data, path), classes.get(given, given))
+                paths, files = _files(batch.column(image))
+                labels = batch.column(label).to_pylist() if label is not None else [None] * len(files)
+                beside = batch.select(list(slices)).to_pylist() if slices else [{}] * len(files)
+                rows = zip(paths, files, labels, beside, strict=True)
+                for number, (path, data, given, kept) in enumerate(rows, first):
+                    gatherer.add(number, path or "", _checked(data, path), classes.get(given, given), kept)
                     yield from gatherer.batches()
                 first += batch.num_rows
     except (pa.ArrowException, OSError) as error:

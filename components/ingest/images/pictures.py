@@ -1,7 +1,7 @@
 """What every reader of pictures gives: batches of numbered pictures, and beside them those that cannot be taken."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
@@ -33,6 +33,8 @@ class Pictures:
     """A string, number, truth value or None of each; None where there is no label."""
     bad: Sequence[Rejected] = ()
     """Those that cannot be taken."""
+    slices: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    """What is kept beside each, by name."""
 
 
 @dataclass
@@ -44,10 +46,13 @@ class Gatherer:
     data: list[bytes] = field(default_factory=list)
     labels: list[Any] = field(default_factory=list)
     bad: list[Rejected] = field(default_factory=list)
+    slices: dict[str, list[Any]] = field(default_factory=dict)
     _bytes: int = 0
 
-    def add(self, number: int, name: str, data: bytes | Fault, label: Any) -> None:
-        """Add a picture, or what is wrong with it."""
+    def add(
+        self, number: int, name: str, data: bytes | Fault, label: Any, slices: Mapping[str, Any] | None = None
+    ) -> None:
+        """Add a picture with what is kept beside it, or what is wrong with it."""
         if isinstance(data, Fault):
             self.bad.append(Rejected(row=number, reason=data.reason, text=name, detail=data.detail))
             return
@@ -55,12 +60,22 @@ class Gatherer:
         self.names.append(name)
         self.data.append(data)
         self.labels.append(label)
+        for column, value in (slices or {}).items():
+            self.slices.setdefault(column, []).append(value)
         self._bytes += len(data)
 
     def pictures(self) -> Pictures:
         """Return the pictures so far and begin anew."""
-        batch = Pictures(numbers=self.numbers, names=self.names, data=self.data, labels=self.labels, bad=self.bad)
+        batch = Pictures(
+            numbers=self.numbers,
+            names=self.names,
+            data=self.data,
+            labels=self.labels,
+            bad=self.bad,
+            slices=self.slices,
+        )
         self.numbers, self.names, self.data, self.labels, self.bad, self._bytes = [], [], [], [], [], 0
+        self.slices = {}
         return batch
 
     def batches(self) -> Iterator[Pictures]:

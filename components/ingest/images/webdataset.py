@@ -5,7 +5,7 @@ of several the first in this order. Source: https://github.com/webdataset/webdat
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,8 +18,9 @@ _PICTURES = frozenset({"jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"
 _LABELS = ("cls", "json", "txt")
 
 
-def read_webdataset(opened: Opened, label: str = "label") -> Iterator[Pictures]:
-    """Yield the samples of a WebDataset archive, numbered from 1; `label` is the key in a sample's JSON object.
+def read_webdataset(opened: Opened, label: str = "label", slices: Sequence[str] = ()) -> Iterator[Pictures]:
+    """Yield the samples of a WebDataset archive, numbered from 1; `label` is the key in a sample's JSON object,
+    `slices` are those that are kept beside its picture, whatever its label stands in.
 
     Raises:
         UserError: the archive cannot be read to its end, or unpacks to far more than it is.
@@ -33,12 +34,12 @@ def read_webdataset(opened: Opened, label: str = "label") -> Iterator[Pictures]:
         if sample is None or sample.key != key:
             number += 1
             if sample is not None:
-                sample.give(gatherer, number - 1, label)
+                sample.give(gatherer, number - 1, label, slices)
                 yield from gatherer.batches()
             sample = _Sample(key)
         sample.take(name, ending, data)
     if sample is not None:
-        sample.give(gatherer, number, label)
+        sample.give(gatherer, number, label, slices)
     yield from gatherer.rest()
 
 
@@ -68,15 +69,27 @@ class _Sample:
         elif ending in _PICTURES:
             self.picture = Fault("several_images", f"{self.name!r} and {name!r} in one sample; 1 is expected")
 
-    def give(self, gatherer: Gatherer, number: int, key: str) -> None:
+    def give(self, gatherer: Gatherer, number: int, key: str, slices: Sequence[str]) -> None:
         picture = Fault("missing_image", "no picture among its files") if self.picture is None else self.picture
         label = None if isinstance(picture, Fault) else self._label(key)
-        gatherer.add(number, self.name or self.key, label if isinstance(label, Fault) else picture, label)
+        beside = dict.fromkeys(slices) if isinstance(picture, Fault) else self._beside(slices)
+        wrong = next((each for each in (label, beside) if isinstance(each, Fault)), None)
+        kept = None if isinstance(beside, Fault) else beside
+        gatherer.add(number, self.name or self.key, wrong or picture, label, kept)
+
+    def _beside(self, slices: Sequence[str]) -> dict[str, Any] | Fault:
+        value = self._read("json") if slices and "json" in self.labels else {}
+        return value if isinstance(value, Fault) else {name: value.get(name) for name in slices}
 
     def _label(self, key: str) -> Any:
         ending = next((each for each in _LABELS if each in self.labels), None)
         if ending is None:
             return None
+        value = self._read(ending)
+        return value.get(key) if isinstance(value, dict) else value
+
+    def _read(self, ending: str) -> Any:
+        """Return what one of its files says: text, or of JSON the object."""
         try:
             text = self.labels[ending].decode().strip()
             value = json.loads(text) if ending == "json" else text
@@ -84,6 +97,6 @@ class _Sample:
             return Fault("invalid_encoding", f"its .{ending}: byte {error.start} is not UTF-8")
         except (ValueError, RecursionError) as error:
             return Fault("bad_json", f"its .json: {str(error)[:100]}")
-        if ending != "json":
+        if ending != "json" or isinstance(value, dict):
             return value
-        return value.get(key) if isinstance(value, dict) else Fault("bad_json", "its .json holds no object")
+        return Fault("bad_json", "its .json holds no object")

@@ -1,7 +1,6 @@
 """Reads zip archives of pictures; the label is the name of the member's folder."""
 
 import mmap
-import shutil
 import stat
 import zipfile
 import zlib
@@ -31,14 +30,8 @@ def read_zip(opened: Opened) -> Iterator[Pictures]:
         UserError: the archive cannot be read to its end, or its members overlap.
         ModelmillError: the file was changed while it was read.
     """
-    # An archive is read from its end: a copy is what can be checked before the first member is trusted.
-    copy = opened.scratch / "source.zip"
-    try:
-        with copy.open("wb") as file:
-            shutil.copyfileobj(opened.raw, file, 1 << 20)
+    with opened.copy(".zip") as copy:
         yield from _pictures(opened, copy)
-    finally:
-        copy.unlink(missing_ok=True)
 
 
 def _pictures(opened: Opened, copy: Path) -> Iterator[Pictures]:

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from components.ingest.formats import Format, format_of
 from components.ingest.payload import Payload, Target, table_payload
 from components.ingest.rows import Listed, Opened
-from components.ingest.settings import Format, IngestSettings, format_of
+from components.ingest.settings import SOURCE, IngestSettings
 from components.ingest.tables.checks import check_columns, check_target, constant_columns
 from components.ingest.tables.drift import Finding, compare, settle
 from components.ingest.tables.profile import Profile
@@ -18,7 +19,7 @@ from components.ingest.tables.settings import NUMERIC, Table
 from components.ingest.tables.spill import SpilledFile, spill
 from components.ingest.workers import Workers
 from modelmill.errors import UserError
-from modelmill.sources import SourceFile, open_raw, shown
+from modelmill.sources import SourceFile, nearest, open_raw, shown
 from modelmill.step import Step
 
 
@@ -65,12 +66,13 @@ def prepare(
     if not profile.rows:
         raise UserError(f"{_places(listed)}: 0 rows could be read; correct the source, skip_rows or header")
     found = infer(profile, _told(profile, settings))
-    check_target(found)
+    kept = found.without(_beside(found, settings))
+    check_target(kept)
     _check_task(found, settings)
     moved = [] if before is None else compare(_alike(before, settings.table), found, settings.table.drift)
     settle(moved, settings.table.drift)
-    constant = _constant(found, settings.table)
-    schema = found.without(constant)
+    constant = _constant(kept, settings.table)
+    schema = kept.without(constant)
     return PreparedTable(
         files=reading.files,
         found=found,
@@ -104,6 +106,24 @@ def _constant(found: Schema, table: Table) -> list[str]:
         return []
     judged = {name for name, column in found.columns.items() if column.missing and table.missing == "fail"}
     return [name for name in constant_columns(found) if name not in judged and name not in table.columns]
+
+
+def _beside(found: Schema, settings: IngestSettings) -> list[str]:
+    """Return the columns that are kept for slicing alone, which are no features.
+
+    Raises:
+        UserError: one is not there, or a feature is called as what is made of the sources' names.
+    """
+    for name in settings.slice_columns:
+        if name not in found.columns:
+            said = f"no column {name!r} among {len(found.columns)}{nearest(name, list(found.columns))}"
+            raise UserError(f"ingest.slice_columns: {said}; correct it, or `header` if the file has none")
+    if SOURCE in settings.slice_names and SOURCE in found.columns:
+        raise UserError(
+            f"column {SOURCE!r} is called as the sources' names are; give it another one by rename: "
+            f"{{{SOURCE}: NAME}}, name it in table.ignore, or leave the names out"
+        )
+    return [name for name in settings.slice_columns if name not in {found.group, found.time}]
 
 
 def _profiled(table: Table, rows: Any) -> Profile:

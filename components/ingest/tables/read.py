@@ -1,7 +1,6 @@
 """Reads a file as a table, whatever its format: every column, batch by batch, with the rows' numbers."""
 
 import json
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.ingest.delimited import Delimited
+from components.ingest.formats import Format
 from components.ingest.lines import read_text
 from components.ingest.rows import BATCH_ROWS, Opened
-from components.ingest.settings import Format
 from components.ingest.tables.rows import TableRows, all_empty, decoded, wanted
 from modelmill.errors import UserError
 from modelmill.ledger import Rejected
@@ -129,14 +128,8 @@ def _utf8(name: str) -> str:
 
 
 def _parquet(opened: Opened, ignore: Sequence[str]) -> Iterator[TableRows]:
-    # Parquet is read from its end: a copy is what can be checked before the first row is trusted.
-    copy = opened.scratch / "source.parquet"
-    try:
-        with copy.open("wb") as file:
-            shutil.copyfileobj(opened.raw, file, 1 << 20)
+    with opened.copy(".parquet") as copy:
         yield from _parquet_rows(opened, copy, ignore)
-    finally:
-        copy.unlink(missing_ok=True)
 
 
 def _parquet_rows(opened: Opened, copy: Path, ignore: Sequence[str]) -> Iterator[TableRows]:

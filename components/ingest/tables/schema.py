@@ -20,7 +20,7 @@ _MOSTLY = 0.99
 # A column of names repeats them; with fewer occurrences of each it is text.
 _REPEATED = 2
 
-_ARROW: Mapping[Kind, Any] = {
+ARROW: Mapping[Kind, Any] = {
     "number": pa.float64(),
     "integer": pa.int64(),
     "boolean": pa.bool_(),
@@ -28,6 +28,7 @@ _ARROW: Mapping[Kind, Any] = {
     "category": pa.string(),
     "text": pa.string(),
 }
+"""What the values of each kind are in a dataset."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +118,7 @@ class Schema:
 
     def arrow(self) -> Any:
         """Return the Arrow schema of the converted table; all but the columns without missing values are nullable."""
-        return pa.schema([(name, _ARROW[column.kind]) for name, column in self.columns.items()])
+        return pa.schema([(name, ARROW[column.kind]) for name, column in self.columns.items()])
 
     def to_dict(self) -> dict[str, Any]:
         """Return the schema as plain values, to be written as JSON."""

@@ -7,7 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from safetensors.torch import load_file, save_file
 
+from components.evaluate.champion import measure_champion
 from components.evaluate.run import run
 from components.evaluate.settings import EvaluateSettings
 from components.pretrain.run import run as pretrain
@@ -16,7 +18,7 @@ from modelmill.errors import UserError
 from modelmill.evaluation.checks import Threshold
 from modelmill.evaluation.document import Report
 from modelmill.models.architecture import Architecture, Decoder
-from modelmill.models.folder import read_files
+from modelmill.models.folder import fetch_model, read_files, save_model
 from modelmill.store import Store, open_store
 from tests import samples
 
@@ -97,3 +99,34 @@ def test_a_corpus_that_holds_nothing_out_is_refused(store: Store, tmp_path: Path
     corpus = samples.write_corpus(store, {"train": CORPUS["train"]})
     with pytest.raises(UserError, match="0 documents in the validation split of 400"):
         run(samples.step_of(store, tmp_path), EvaluateSettings(task="causal-lm"), "models/" + "0" * 64, corpus)
+
+
+@pytest.mark.parametrize("task", ["causal-lm", "masked-lm"])
+def test_what_a_language_model_costs_is_told_with_tokens_a_second(store: Store, tmp_path: Path, task: Any) -> None:
+    limits = {"latency_p99_ms": Threshold(max=60_000.0), "size_mb": Threshold(max=0.001)}
+    report, files = measured(store, tmp_path, task, thresholds=limits)
+    assert report.probes is not None
+    cost = report.probes.cost
+    assert cost is not None
+    for speed in cost.speeds:
+        assert speed.tokens_per_second is not None
+        # A text has more than one token.
+        assert speed.tokens_per_second > speed.rows_per_second > 0
+    checks = {check.metric: check.passed for check in report.checks}
+    assert checks == {"latency_p99_ms": True, "size_mb": False}
+    assert "tokens a second" in files["report.html"].decode()
+
+
+def test_a_champion_that_gives_no_numbers_says_of_how_many_documents(store: Store, tmp_path: Path) -> None:
+    step = samples.step_of(store, tmp_path)
+    model = pretrain(step, MODELS["causal-lm"], samples.tokens(store, tmp_path).corpus, "").model
+    facts = fetch_model(store, model, tmp_path / "broken")
+    weights = load_file(tmp_path / "broken" / "model.safetensors")
+    name = next(name for name in weights if "norm" in name)
+    weights[name][:] = float("nan")
+    save_file(weights, tmp_path / "broken" / "model.safetensors", {"format": "pt"})
+    broken = save_model(store, tmp_path / "broken", facts)
+    told = EvaluateSettings(task="causal-lm", subject="champion", must_beat=())
+    made = measure_champion(step, told, broken, samples.write_corpus(store, CORPUS), model)
+    assert made.report == ""
+    assert "no finite loss for 40 of 40 held-out documents (the first is" in made.summary["why_not"]

@@ -106,6 +106,8 @@ def test_a_regression_is_measured_beside_the_mean_and_least_squares(step: Step, 
     assert {check.against or check.metric: check.passed for check in report.checks} == {
         "r2": False, "mean": False, "linear": False
     }  # fmt: skip
+    inside = (kept["low"].to_numpy() <= truth) & (truth <= kept["high"].to_numpy())
+    assert report.metrics["test"]["interval_coverage"] == pytest.approx(inside.mean())
     assert made.summary["r2"] == report.metrics["test"]["r2"]
     assert made.summary["linear_r2"] == report.metrics["linear"]["r2"]
     assert json.loads(json.dumps(made.summary)) == made.summary

@@ -32,7 +32,7 @@ from modelmill.store import Store, open_store
 from modelmill.tables.settings import TableTransforms
 from modelmill.tables.transforms import fit_transforms
 from modelmill.tables.values import Kind
-from pipelines.recipe import load
+from pipelines.recipe_file import load
 from pipelines.steps import settings_of
 from tests import samples, tables
 from tests.samples import StopAt

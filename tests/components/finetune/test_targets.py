@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from components.finetune.run import run
 from components.finetune.settings import FinetuneSettings
+from modelmill.dataset import open_dataset
 from modelmill.errors import Interrupted, UserError
 from modelmill.models import sequence, text
 from modelmill.models.architecture import EncoderDecoder
@@ -120,6 +122,24 @@ def test_a_published_folder_is_a_base_with_its_own_tokenizer(family: str, store:
     assert isinstance(answers[0], str)
     again = AutoTokenizer.from_pretrained(tmp_path / "model", local_files_only=True)
     assert again("a film", add_special_tokens=False).input_ids == names("a film", add_special_tokens=False).input_ids
+
+
+def test_a_prefix_stands_before_every_source_in_training_and_when_the_model_is_asked(
+    store: Store, tmp_path: Path
+) -> None:
+    labelled = samples.target_tokens(store, tmp_path, SPLITS, prefix="the cast: ")
+    made = run(samples.step_of(store, tmp_path), settings(epochs=1), labelled, "", "")
+    assert fetch_model(store, made.model, tmp_path / "model")["prefix"] == "the cast: "
+    predictor: Any = load_predictor(tmp_path / "model")
+    learned = open_dataset(store, labelled).table("validation", ["input_ids"])["input_ids"].to_pylist()
+    sources = [source for source, _ in SPLITS["validation"]]
+    written_out = predictor.tokenizer.documents([f"the cast: {source}" for source in sources])
+    assert learned == [row.tolist() for row in written_out]
+    bare = replace(predictor, prefix="")
+    assert list(predictor.predict(sources)) == list(bare.predict([f"the cast: {source}" for source in sources]))
+    targets = [target for _, target in SPLITS["validation"]]
+    nats, other = predictor.losses(sources, targets).nats_D, bare.losses(sources, targets).nats_D
+    assert not np.allclose(nats, other)
 
 
 def test_what_is_longer_than_the_model_is_cut_and_counted(store: Store, tmp_path: Path) -> None:

@@ -127,6 +127,100 @@ def test_pairs_have_a_class_and_equal_ones_with_two_classes_go(tmp_path: Path) -
     assert dropped(outputs, store) == {"label_conflict": 2}
 
 
+def test_a_pair_turned_round_is_in_the_split_of_the_pair(tmp_path: Path) -> None:
+    told = [{"text": text_of(n), "pair": text_of(n + 1000), "label": n % 2} for n in range(200)]
+    told += [{**row, "text": row["pair"], "pair": row["text"], "label": 1 - int(row["label"])} for row in told]
+    outputs, store = ingest(tmp_path, **PAIRS, labelled=[jsonl(tmp_path / "a.jsonl", told)])
+    parts = rows_of(outputs, store)
+    assert all(parts[split] for split in ("train", "validation", "test"))
+    # No reason to drop either: what follows from what is another question the other way round.
+    assert sum(map(len, parts.values())) == 400
+    held = [{frozenset((row["text"], row["pair"])) for row in part} for part in parts.values()]
+    assert sum(map(len, held)) == len(set.union(*held)) == 200
+
+
+def test_a_question_asked_twice_is_one_row_with_all_answers_in_whatever_order_they_are_read(tmp_path: Path) -> None:
+    one, other = {"text": "old", "answer_start": 4}, {"text": "old house", "answer_start": 4}
+    early = {"text": "the", "answer_start": 0}
+    rows: list[dict[str, Any]] = [{"question": f"Is it {n}?", "context": text_of(n), "answers": []} for n in range(60)]
+    asked = {"question": "Which house?", "context": "the old house by the river"}
+    rows += [{**asked, "answers": [other]}, {**asked, "answers": [one, early]}, {**asked, "answers": [other]}]
+    rows.append(rows[0])
+    addresses = set()
+    for name, told in (("a", rows), ("b", rows[::-1])):
+        outputs, store = ingest(tmp_path / name, **QUESTIONS, labelled=[jsonl(tmp_path / f"{name}.jsonl", told)])
+        addresses.add(outputs.labelled)
+        found = [row for part in rows_of(outputs, store).values() for row in part]
+        assert len(found) == 61
+        (row,) = [row for row in found if row["question"] == "Which house?"]
+        assert row["answers"] == [
+            {"text": "the", "start": 0},
+            {"text": "old", "start": 4},
+            {"text": "old house", "start": 4},
+        ]
+        assert dropped(outputs, store) == {"duplicate": 2, "answers_merged": 1}
+    assert len(addresses) == 1
+
+
+def test_a_question_that_has_an_answer_and_has_none_goes(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [{"question": f"Is it {n}?", "context": text_of(n), "answers": []} for n in range(60)]
+    rows.append({**rows[7], "answers": [{"text": text_of(7).split()[0], "answer_start": 0}]})
+    outputs, store = ingest(tmp_path, **QUESTIONS, labelled=[jsonl(tmp_path / "a.jsonl", rows)])
+    assert sum(map(len, rows_of(outputs, store).values())) == 59
+    assert dropped(outputs, store) == {"label_conflict": 2}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "lost"),
+    [("Is it 7", 1), ("no 7", 2), ("lamp 7", 1), ("title 7", 0)],
+    ids=["question", "context", "answer", "title"],
+)
+def test_a_byte_that_is_not_utf8_costs_the_questions_that_it_is_a_part_of(
+    spoil: str, lost: int, tmp_path: Path
+) -> None:
+    articles = [
+        {
+            "title": f"title {n}",
+            "paragraphs": [
+                {
+                    "context": f"{text_of(n)}, lamp {n} and a \ufffd",
+                    "qas": [
+                        {"question": f"Is it {n}?", "answers": []},
+                        {
+                            "question": f"Which is {n}?",
+                            "answers": [{"text": f"lamp {n}", "answer_start": len(text_of(n)) + 2}],
+                        },
+                    ],
+                }
+            ],
+        }
+        for n in range(60)
+    ]
+    content = json.dumps({"data": articles}, ensure_ascii=False).encode()
+    at = content.index(b'"text": "lamp 7"') + 9 if spoil == "lamp 7" else content.index(spoil.encode())
+    path = tmp_path / "dev.json"
+    path.write_bytes(content[:at] + b"\xff" + content[at + 1 :])
+    source = {"uri": str(path), "format": "squad"}
+    outputs, store = ingest(tmp_path, **QUESTIONS, labelled=[source], max_bad_rows=0.1)
+    found = [row for part in rows_of(outputs, store).values() for row in part]
+    assert len(found) == 120 - lost
+    # A sign of the file's own that something was lost before is no reason.
+    assert all(row["context"].endswith("\ufffd") for row in found)
+    assert dropped(outputs, store) == ({"invalid_encoding": lost} if lost else {})
+
+
+def test_answers_beside_the_word_that_there_is_none_are_a_bad_row(tmp_path: Path) -> None:
+    document = squad(60, 2)
+    asked = document["data"][0]["paragraphs"][7]["qas"]
+    asked[0]["is_impossible"] = True
+    path = write(tmp_path / "dev.json", json.dumps(document))
+    outputs, store = ingest(tmp_path, **QUESTIONS, labelled=[{"uri": str(path), "format": "squad"}])
+    questions = {row["question"] for part in rows_of(outputs, store).values() for row in part}
+    assert len(questions) == 179
+    assert asked[0]["question"] not in questions
+    assert dropped(outputs, store) == {"bad_answers": 1}
+
+
 def test_workers_order_and_folder_do_not_show_in_the_address(tmp_path: Path) -> None:
     parts = [squad(30), squad(45)]
     addresses = set()
@@ -268,9 +362,11 @@ def test_a_journal_tells_batches_apart_by_every_text() -> None:
         ("[]", "no SQuAD file: it is an object with a list `data`"),
         ('{"data": [{"title": "x"}]}', "article 1 of 1 has no list of paragraphs"),
         ("[" * 100_000, "not JSON"),
+        ("{" + '"d\udcffta": []}', "the key 'd\\\\udcffta' is not UTF-8"),
     ],
 )
 def test_what_is_no_squad_file_is_refused(content: str, said: str, tmp_path: Path) -> None:
-    path = write(tmp_path / "dev.json", content)
+    path = tmp_path / "dev.json"
+    path.write_bytes(content.encode(errors="surrogateescape"))
     with pytest.raises(UserError, match=said):
         ingest(tmp_path, **QUESTIONS, labelled=[{"uri": str(path), "format": "squad"}])

@@ -23,7 +23,8 @@ from components.ingest.journal import Journal
 from components.ingest.parts import unpacked
 from components.ingest.rows import Listed
 from components.ingest.run import IngestOutputs
-from components.ingest.settings import IngestSettings, Source
+from components.ingest.settings import IngestSettings
+from components.ingest.source_settings import Source
 from components.ingest.work import Order, Worked, work
 from components.ingest.work_parts import Batch
 from components.ingest.workers import Here

@@ -8,7 +8,7 @@ import pytest
 
 from components.ingest.settings import IngestSettings
 from modelmill.dataset import open_dataset, read_made
-from pipelines.recipe import load
+from pipelines.recipe_file import load
 from pipelines.steps import settings_of
 from tests.components.ingest.tools import ingest
 

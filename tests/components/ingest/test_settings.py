@@ -3,7 +3,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from components.ingest.settings import Ingest, IngestSettings, LabelledText, Source, format_of
+from components.ingest.formats import format_of
+from components.ingest.settings import Ingest, IngestSettings, LabelledText
+from components.ingest.source_settings import Source
 
 TABLE = {"uri": "reviews.csv"}
 DEMO = {

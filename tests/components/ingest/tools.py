@@ -4,9 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from components.ingest.feed import READERS
+from components.ingest.formats import format_of
 from components.ingest.rows import Opened, Rows
 from components.ingest.run import IngestOutputs, run
-from components.ingest.settings import IngestSettings, Source, format_of
+from components.ingest.settings import IngestSettings
+from components.ingest.source_settings import Source
 from modelmill.events import Events
 from modelmill.ledger import Rejected
 from modelmill.sources import list_files, open_raw, pin

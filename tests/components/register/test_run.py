@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from components.register.settings import RegisterSettings
 from modelmill.errors import ModelmillError, UserError
 from modelmill.evaluation.document import Report
 from modelmill.models.folder import read_files
+from modelmill.registry.card import FILE as CARD_FILE
+from modelmill.registry.card import description
 from modelmill.registry.files import changed_files
 from modelmill.registry.lineage import verify
 from modelmill.registry.promotion import Promotions
@@ -21,8 +24,9 @@ from modelmill.step import Step
 from modelmill.store import Store, open_store
 from modelmill.tracking import mlflow_client
 from tests import samples
-from tests.components.register.made import evidence, settings, way_to
+from tests.components.register.made import evidence, settings
 from tests.servers import MlflowServer
+from tests.way import way_to
 
 # MLflow's own dealings with SQLAlchemy, which in other tests go on in a server.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")
@@ -84,6 +88,27 @@ def test_the_first_good_version_is_champion_by_the_history(step: Step, tmp_path:
     assert golden["rows"][0]["answer"] == [0.25, 0.75]
 
 
+def test_a_version_has_its_card_among_its_files_and_a_word_on_its_page(step: Step, tmp_path: Path, name: str) -> None:
+    given = evidence(step.store, tmp_path)
+    made = run(step, settings(name), given)
+    client = mlflow_client()
+    version = client.get_model_version(name, "1")
+    assert version.description == description(_report(step.store, made))
+    assert version.description.startswith("Verdict: promote. Accuracy ")
+    root = Path(client.get_model_version_download_uri(name, "1").removeprefix("file://"))
+    kept = (root / CARD_FILE).read_text()
+    assert f'load_model("models:/{name}/VERSION")' in kept
+    assert "**promote**" in kept
+    assert given.labelled in kept
+    # What was registered is whole without it, so that a card is no change to a model.
+    assert changed_files(step.store, fetch(f"models:/{name}/1", tmp_path / "fetched"), given.model) == []
+    files = read_files(step.store, made.report)[0]
+    assert f"models:/{name}/1" in files[CARD_FILE].decode()
+    again = run(step, settings(name), given)
+    assert again == made
+    assert (root / CARD_FILE).read_text() == kept
+
+
 def test_registering_again_changes_nothing(step: Step, tmp_path: Path, name: str) -> None:
     given = evidence(step.store, tmp_path)
     first = run(step, settings(name), given)
@@ -124,6 +149,60 @@ def test_an_alias_behind_the_history_is_brought_after_it_by_registering(step: St
     assert of.registry.alias(CHAMPION) == "1"
 
 
+def test_a_version_that_was_deleted_is_made_anew_and_judged_without_it(step: Step, tmp_path: Path, name: str) -> None:
+    given = evidence(step.store, tmp_path)
+    run(step, settings(name), given)
+    of = _promotions(name, step.store)
+    of.registry.client.delete_model_version(name, "1")
+    made = run(step, settings(name), given)
+    assert (made.verdict, made.version) == ("promote", "2")
+    of = _promotions(name, step.store)
+    assert of.registry.aliases("2") == (CHALLENGER, CHAMPION)
+    assert [(entry.from_version, entry.to_version) for entry in of.history.entries()] == [(None, "1"), ("1", "2")]
+    assert of.registry.tags("2")["modelmill.champion_judged"] == "none"
+
+
+def test_where_the_recipe_says_by_verdict_a_better_version_is_champion_but_none_that_was_taken_back(
+    step: Step, tmp_path: Path, name: str
+) -> None:
+    told = settings(name, promote="by_verdict")
+    weak = evidence(step.store, tmp_path, right=0.6)
+    run(step, told, weak)
+    better = replace(evidence(step.store, tmp_path, seed=1), champion=weak.report, champion_version="1")
+    made = run(step, told, better)
+    of = _promotions(name, step.store)
+    assert (made.verdict, of.champion()) == ("promote", "2")
+    assert of.registry.aliases("2") == (CHALLENGER, CHAMPION)
+    assert [entry.action for entry in of.history.entries()] == ["first", "promote"]
+    report = _report(step.store, made)
+    assert report.registered is not None
+    assert report.registered.aliases == (CHALLENGER, CHAMPION)
+
+    # As after a cut between the champion's move and the step's end.
+    assert run(step, told, better) == made
+    assert len(_promotions(name, step.store).history.entries()) == 2
+
+    of = _promotions(name, step.store)
+    of.rollback(who="ann", check=lambda _: None)
+    assert run(step, told, better).verdict == "promote"
+    assert _promotions(name, step.store).champion() == "1"
+
+
+def test_a_worse_or_equal_version_is_no_champion_by_verdict(step: Step, tmp_path: Path, name: str) -> None:
+    told = settings(name, promote="by_verdict")
+    first = evidence(step.store, tmp_path)
+    run(step, told, first)
+    for seed, right, verdict in ((1, 1.0, "undecided"), (2, 0.5, "hold")):
+        given = evidence(step.store, tmp_path, seed=seed, right=right)
+        assert run(step, told, replace(given, champion=first.report, champion_version="1")).verdict == verdict
+    assert _promotions(name, step.store).champion() == "1"
+
+
+def test_a_recipe_cannot_promote_by_verdict_and_wait_for_an_approval() -> None:
+    with pytest.raises(ValueError, match="does not wait for the approval"):
+        settings("x", approval="required", promote="by_verdict")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("acted", [False, True], ids=["before-it-acts", "answer-lost"])
 def test_mlflow_gone_at_any_request_and_back_again_leaves_one_version_promoted_once(
@@ -156,7 +235,7 @@ def test_mlflow_gone_at_any_request_and_back_again_leaves_one_version_promoted_o
             assert of.registry.aliases("1") == (CHALLENGER, CHAMPION)
             assert len(of.registry.client.search_model_versions(f"name = '{of.registry.name}'")) == 1
     assert len(told) > 10
-    assert all("MLFLOW_TRACKING_URI" in said for said in told)
+    assert [said for said in told if "MLFLOW_TRACKING_URI" not in said] == []
 
 
 def _tamper(path: Path) -> None:

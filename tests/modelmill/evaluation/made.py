@@ -1,13 +1,14 @@
 """Reports for the tests, measured on made-up rows."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from modelmill.evaluation.checks import Baseline, Metric, Threshold
 from modelmill.evaluation.document import CrossValidation, Data, Report, Split, Spread
 from modelmill.evaluation.measure import Asked, TestRows, measure
-from modelmill.evaluation.measure_numbers import NumberRows, measure_numbers
+from modelmill.evaluation.measure_numbers import NumberRows, interval_of, measure_numbers
 from modelmill.evaluation.measure_targets import TargetRows, measure_targets
 from modelmill.evaluation.metrics import Floats, Labels
 
@@ -62,6 +63,7 @@ def numbers_report(
     text: str = "rooms=3, street=south",
     target: str = "price",
     size: float = 1.0,
+    validation: int = 40,
 ) -> Report:
     """Return a report on numbers that are right but for some noise."""
     generator = np.random.default_rng(0)
@@ -82,7 +84,9 @@ def numbers_report(
         "mean": np.full(rows, truth.mean() + 0.3 * size),
         "linear": truth + size * linear_noise * generator.normal(size=rows),
     }
-    return measure_numbers(asked, told, truth + size * noise * generator.normal(size=rows), beside)
+    predicted = truth + size * noise * generator.normal(size=rows)
+    interval = interval_of(size * noise * generator.normal(size=validation))
+    return measure_numbers(asked, told, predicted, beside, interval)
 
 
 def folds() -> CrossValidation:
@@ -111,3 +115,41 @@ def targets_report(text: str = "where are we going?", rows: int = 12) -> Report:
         tokens_N=np.full(rows, 6.0),
     )
     return measure_targets(asked, made, {"copy": made.sources, "frequent": ["what?"] * rows}, {"beams": 4.0})[0]
+
+
+def beside(value: str = "short") -> dict[str, Any]:
+    """Return a comparison with a champion, as JSON; `value` is that of the one slice."""
+    return {
+        "champion": f"models/{'c' * 64}",
+        "version": "3",
+        "rows": 200,
+        "metric": "accuracy",
+        "asked": {},
+        "outcome": "better",
+        "p": 0.01,
+        "differences": [
+            {
+                "metric": name,
+                "champion": 0.7,
+                "challenger": 0.8,
+                "difference": 0.1,
+                "low": 0.02,
+                "high": 0.18,
+                "better": True,
+            }
+            for name in ("accuracy", "f1_macro", "log_loss")
+        ],
+        "slices": [
+            {
+                "column": "street",
+                "value": value,
+                "rows": 40,
+                "few": False,
+                "p": 0.2,
+                "champion": 0.7,
+                "challenger": 0.75,
+                "low": -0.1,
+                "high": 0.2,
+            }
+        ],
+    }

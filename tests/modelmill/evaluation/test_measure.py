@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
-from modelmill.evaluation.measure import TestRows, worst_mistakes
+from modelmill.evaluation.document import Data
+from modelmill.evaluation.measure import Asked, TestRows, measure, worst_mistakes
+from modelmill.evaluation.report import render
 from tests.modelmill.evaluation import made
 
 
@@ -9,7 +11,12 @@ def test_a_report_holds_the_figures_of_model_and_baselines_under_the_same_names(
     report = made.report(rows=300)
     assert list(report.metrics) == ["test", "majority", "tfidf"]
     assert report.metrics["test"].keys() == report.metrics["tfidf"].keys() == report.metrics["majority"].keys()
-    assert report.intervals.keys() == report.metrics["test"].keys() - {"roc_auc", "f1_negative", "f1_positive"}
+    assert report.intervals.keys() == report.metrics["test"].keys()
+    for name, (low, high) in report.intervals.items():
+        assert low <= report.metrics["test"][name] <= high, name
+        assert high - low > 0.01, name
+    assert {"brier_score_loss", "calibration_error", "roc_auc", "average_precision"} <= report.intervals.keys()
+    assert report.calibration_error == report.metrics["test"]["calibration_error"]
     assert sum(map(sum, report.confusion)) == report.test_rows == 300
     right = sum(report.confusion[index][index] for index in range(2))
     assert report.metrics["test"]["accuracy"] == pytest.approx(right / 300, abs=1e-6)
@@ -22,6 +29,35 @@ def test_a_report_holds_the_figures_of_model_and_baselines_under_the_same_names(
 
 def test_the_same_predictions_give_the_same_bytes() -> None:
     assert made.report().to_json() == made.report().to_json()
+
+
+def test_each_label_has_intervals_of_its_own_and_one_without_rows_has_none() -> None:
+    truth, probability = made.guesses(200, 3)
+    truth = np.minimum(truth, 1)
+    asked = Asked(task="text-classification", model="m", dataset="d", data=Data(splits={}))
+    ids = [str(row) for row in range(200)]
+    report = measure(asked, TestRows(ids=ids, inputs=ids, texts=ids, truth=truth, labels=("a", "b", "c")), probability)
+    for one in report.per_class[:2]:
+        for name in ("precision", "recall", "f1"):
+            low, high = one.intervals[name]
+            assert low <= getattr(one, name) <= high
+    assert report.per_class[2].intervals == {}
+    assert "f1_c" not in report.intervals
+    assert report.areas_undefined == {"c": "no test row carries it"}
+    assert [curve.label for curve in report.precision_recall] == ["a", "b"]
+
+
+def test_rows_of_one_label_are_measured_and_said_to_have_no_areas() -> None:
+    asked = Asked(task="text-classification", model="m", dataset="d", data=Data(splits={}))
+    ids, truth = [str(row) for row in range(40)], np.zeros(40, dtype=np.int64)
+    rows = TestRows(ids=ids, inputs=ids, texts=ids, truth=truth, labels=made.LABELS)
+    report = measure(asked, rows, made.guesses(40)[1])
+    assert (report.roc, report.precision_recall) == ((), ())
+    assert not {"roc_auc", "average_precision"} & report.metrics["test"].keys()
+    assert "NaN" not in report.to_json()
+    page = render(report)
+    assert "positive (no test row carries it)" in page
+    assert "negative (every test row carries it)" in page
 
 
 def test_a_comparison_is_measured_without_baselines() -> None:

@@ -80,3 +80,20 @@ def test_targets_of_any_size_are_told_in_digits_that_count(size: float) -> None:
     page = render(numbers_report(size=size))
     assert "nan" not in page.split("</style>")[1]
     assert ("e-" if size < 1 else "e+") in page.replace("e−", "e-")
+
+
+def test_the_interval_with_each_number_is_told_with_the_share_that_it_holds() -> None:
+    report = numbers_report()
+    assert report.regression is not None
+    told = report.regression.interval
+    assert told is not None
+    inside = [abs(predicted - truth) <= told.half_width for truth, predicted in report.regression.points]
+    share = report.metrics["test"]["interval_coverage"]
+    assert share == pytest.approx(sum(inside) / 120, abs=0.01)
+    low, high = report.intervals["interval_coverage"]
+    assert low < share < high
+    assert (told.wanted, told.rows) == (0.9, 40)
+    assert f"{100 * share:.1f} %" in render(report)
+    few = numbers_report(validation=5)
+    assert "interval_coverage" not in few.metrics["test"]
+    assert "at least 9 are needed" in render(few)

@@ -3,7 +3,7 @@ from xml.etree import ElementTree
 import pytest
 
 from modelmill.evaluation import plots
-from modelmill.evaluation.document import ConfidenceBin, RocCurve
+from modelmill.evaluation.document import ConfidenceBin, PrecisionRecall, RocCurve
 
 BIN = ConfidenceBin(low=0.95, high=1.0, rows=10, correct=7, confidence=0.97)
 
@@ -60,3 +60,27 @@ def test_an_axis_ends_at_a_round_number_not_far_above_the_most_rows(rows: int) -
     (right,) = heights(plots.histogram([one]), "right")
     plot_height = 218
     assert 0.5 * plot_height <= right <= plot_height + 0.1
+
+
+def test_a_precision_recall_curve_is_drawn_in_steps() -> None:
+    curve = PrecisionRecall(
+        label="yes", average_precision=0.75, interval=(0.5, 0.9), guess=0.2, points=((0.5, 1.0), (1.0, 0.5))
+    )
+    svg = ElementTree.fromstring(plots.precision_recall([curve]))
+    assert svg.get("aria-label") == "Precision-recall curve. Area under the curve: yes 0.750."
+    (line,) = svg.iter("polyline")
+    places = [tuple(map(float, pair.split(","))) for pair in line.get("points", "").split()]
+    across, up = zip(*places, strict=True)
+    assert across[1] == across[2]
+    assert (up[0], up[2]) == (up[1], up[3])
+    assert up[0] < up[2]
+
+
+def test_errors_lie_around_the_line_of_none() -> None:
+    svg = ElementTree.fromstring(plots.errors([(1.0, 2.0), (5.0, 3.0), (4.0, 4.0)], "price"))
+    (guide,) = [each for each in svg.iter("line") if each.get("class") == "guide"]
+    none = float(guide.get("y1", ""))
+    above, below, on = (float(each.get("cy", "")) for each in svg.iter("circle"))
+    assert below - none == pytest.approx(2 * (none - above), abs=0.11)
+    assert on == pytest.approx(none, abs=0.06)
+    assert svg.get("aria-label") == "Errors of 3 rows against their predictions, at most 2."

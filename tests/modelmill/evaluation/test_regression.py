@@ -18,6 +18,7 @@ def test_figures_are_those_of_scikit_learn(pairs: list[tuple[float, float]]) -> 
     truth, predicted = np.array(pairs).T
     found = regression.score(truth, predicted)
     assert found["rmse"] == pytest.approx(sklearn.root_mean_squared_error(truth, predicted), rel=1e-6)
+    assert found["mse"] == pytest.approx(sklearn.mean_squared_error(truth, predicted), rel=1e-6)
     assert found["mae"] == pytest.approx(sklearn.mean_absolute_error(truth, predicted), rel=1e-6)
     if np.ptp(truth) > 1e-2:
         assert found["r2"] == pytest.approx(sklearn.r2_score(truth, predicted), rel=1e-6, abs=1e-5)
@@ -91,3 +92,20 @@ def test_least_squares_is_scikit_learns() -> None:
 
 def test_the_mean_is_the_training_rows() -> None:
     assert baselines.mean(np.array([1.0, 2, 6]), 2).tolist() == [3.0, 3.0]
+
+
+def test_an_interval_from_other_rows_holds_nine_new_numbers_in_ten() -> None:
+    generator, held = np.random.default_rng(4), []
+    for _ in range(200):
+        # Errors of no common shape: nothing is assumed of them.
+        errors = generator.exponential(size=80) * generator.choice([-1, 3], size=80)
+        width = regression.half_width(errors[:40])
+        assert width is not None
+        held.append((np.abs(errors[40:]) <= width).mean())
+    # At least 0.9, and at most 1 / 41 more (Lei et al. 2018, theorem 2), on average over many drawn.
+    assert 0.89 <= np.mean(held) <= 0.935
+
+
+@pytest.mark.parametrize(("rows", "there"), [(0, False), (8, False), (9, True)])
+def test_so_few_rows_measure_no_interval(rows: int, there: bool) -> None:
+    assert (regression.half_width(np.arange(rows, dtype=float)) is not None) == there

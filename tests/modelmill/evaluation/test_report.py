@@ -12,6 +12,7 @@ from modelmill.evaluation.document import Report
 from modelmill.evaluation.report import render
 from modelmill.evaluation.verdict import verdict
 from tests.modelmill.evaluation import made
+from tests.modelmill.evaluation.made_probes import probes
 
 HOSTILE = "<script>alert('a')</script><img src=x onerror=alert(1)> </style> {{ 7*7 }} & \"quoted\""
 
@@ -60,7 +61,9 @@ def full_report() -> Report:
         lineage={"git_commit": "c0ffee", "base": {"digest": "f00d"}},
         data={
             "splits": {"train": {"rows": 12345}, "test": {"rows": 200}},
-            "sources": [{"name": "a.csv", "read": 13000, "kept": 12545, "dropped": {"label_conflict": 455}}],
+            "sources": [
+                {"name": "a.csv", "read": 13000, "kept": 12545, "dropped": {"label_conflict": 455}, "licence": "MIT"}
+            ],
         },
     )
 
@@ -124,7 +127,7 @@ def test_the_page_says_all_that_is_known() -> None:
         f"{report.metrics['test']['accuracy']:.3f}",
         "{:.3f} to {:.3f}".format(*report.intervals["f1_macro"]),
         "Pretraining helps",
-        "13,000 rows read, 12,545 kept, 455 dropped (label conflict).",
+        "13,000 rows read, 12,545 kept, 455 dropped (label conflict). Licence: MIT.",
         "12,345",
         report.examples[0].text,
         "8e-05",
@@ -137,7 +140,7 @@ def test_the_page_says_all_that_is_known() -> None:
 
 def test_every_plot_is_drawn_and_speaks() -> None:
     labels = [value for name, value in Page(render(full_report())).attributes if name == "aria-label"]
-    for name in ("ROC curve. ", "Reliability diagram. ", "Histogram of confidence. "):
+    for name in ("ROC curve. ", "Precision-recall curve. ", "Reliability diagram. ", "Histogram of confidence. "):
         assert [label for label in labels if label and label.startswith(name)], name
 
 
@@ -153,6 +156,39 @@ def test_the_verdict_leads_the_page(decision: str | None, word: str) -> None:
     assert html.index(f'<h2 id="verdict">{word}</h2>') < html.index("Compared on the same rows")
     if decision:
         assert f'class="verdict {decision}"' in html
+
+
+SLICE = {
+    "column": "length",
+    "value": "short",
+    "rows": 40,
+    "few": False,
+    "main": "accuracy",
+    "interval": [0.6, 0.8],
+    "metrics": {"accuracy": 0.7},
+}
+
+
+def test_the_page_is_read_from_the_verdict_to_the_lineage() -> None:
+    report = full_report().adding(comparison=made.beside(), slices=[SLICE], probes=probes("text"))
+    headings = re.findall(r'<h2 id="([a-z]+)"', render(report))
+    assert headings == [
+        *("verdict", "champion", "beside", "labels", "sure", "slices", "mistakes"),
+        *("robustness", "explained", "cost", "data", "training", "lineage"),
+    ]
+
+
+def test_the_page_of_numbers_is_read_in_the_same_order() -> None:
+    report = made.numbers_report().adding(slices=[{**SLICE, "main": "r2", "metrics": {"r2": 0.7}}])
+    headings = re.findall(r'<h2 id="([a-z]+)"', render(report))
+    assert headings == ["verdict", "beside", "errors", "slices", "worst", "data", "lineage"]
+
+
+def test_cells_of_many_labels_are_small_and_say_their_share_when_pointed_at() -> None:
+    page = render(made.report(labels=[f"label {number}" for number in range(10)]))
+    assert 'class="confusion dense"' in page
+    assert page.count('title="label ') >= 100
+    assert page.count("average precision") >= 1
 
 
 @pytest.mark.parametrize(

@@ -30,45 +30,12 @@ PART = {
     "metrics": {"accuracy": 0.7},
     "interval": [0.6, 0.8],
 }
-BESIDE = {
-    "champion": f"models/{'c' * 64}",
-    "version": "3",
-    "rows": 200,
-    "metric": "accuracy",
-    "asked": {},
-    "outcome": "better",
-    "p": 0.01,
-    "differences": [
-        {
-            "metric": name,
-            "champion": 0.7,
-            "challenger": 0.8,
-            "difference": 0.1,
-            "low": 0.02,
-            "high": 0.18,
-            "better": True,
-        }
-        for name in ("accuracy", "f1_macro", "log_loss")
-    ],
-    "slices": [
-        {
-            "column": "street",
-            "value": TEXT,
-            "rows": 40,
-            "few": False,
-            "p": 0.2,
-            "champion": 0.7,
-            "challenger": 0.75,
-            "low": -0.1,
-            "high": 0.2,
-        }
-    ],
-}
 REPORTS = {
     "beside a champion": lambda: made.report().adding(
-        comparison=BESIDE, slices=[{"column": "street", **PART, "interval": [0.6, 0.8]}]
+        comparison=made.beside(TEXT), slices=[{"column": "street", **PART, "interval": [0.6, 0.8]}]
     ),
     "classes": lambda: made.report(labels=LABELS),
+    "ten classes": lambda: made.report(rows=4000, labels=[f"a label {number}" for number in range(10)]),
     "numbers": lambda: made.numbers_report(text=TEXT, size=1e5).adding(cross_validation=made.folds()),
     "targets": lambda: made.targets_report(text=TEXT),
     "probed texts": lambda: made.report().adding(probes=probes("text", TEXT)),

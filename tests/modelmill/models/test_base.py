@@ -1,6 +1,5 @@
 import json
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ from modelmill.registry.versions import CHAMPION, Registry
 from modelmill.store import open_store
 from modelmill.tracking import Tracking
 from tests import samples
-from tests.modelmill.web_server import Repository, WebServer, alone, serving
+from tests.modelmill.web_server import Repository, WebServer
 from tests.servers import MlflowServer
 
 FILES = {
@@ -27,15 +26,10 @@ FILES = {
 
 
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[WebServer]:
+def hub(empty_hub: WebServer) -> WebServer:
     """A small stand-in that answers as the Hub does."""
-    alone(monkeypatch, tmp_path)
-    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HUB_OFFLINE"):
-        monkeypatch.delenv(name, raising=False)
-    with serving() as server:
-        server.repositories["models/us/small"] = Repository(dict(FILES), large={"model.safetensors"})
-        monkeypatch.setenv("HF_ENDPOINT", server.url("/"))
-        yield server
+    empty_hub.repositories["models/us/small"] = Repository(dict(FILES), large={"model.safetensors"})
+    return empty_hub
 
 
 def write(folder: Path, files: dict[str, bytes]) -> Path:

@@ -4,7 +4,6 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -93,7 +92,6 @@ def test_no_answer_is_given_only_past_the_threshold_and_only_where_that_was_lear
         window, score_T = _one(null)
         questions = Questions(null_threshold=threshold)
         found = Decoder(questions=questions, unanswerable=unanswerable).answer([window], [score_T], [score_T], *places)
-        assert found.null_margin == pytest.approx(2 * null - 4)
         return found.start, found.end
 
     # The best span scores 2 + 2; nothing of the question or its separators counts, whatever it scores.

@@ -15,11 +15,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import boto3
 import numpy as np
 import pytest
 
+from modelmill.errors import ModelmillError, UserError
+from modelmill.models.base import address_of
 from modelmill.models.folder import save_model
 from modelmill.models.predict import load_predictor
+from modelmill.models.reference import model_folder
 from modelmill.registry.versions import CHAMPION, Registry
 from modelmill.store import open_store
 from modelmill.tracking import Tracking
@@ -158,3 +162,21 @@ def test_a_port_that_is_taken_and_a_model_that_is_not_there_end_with_2(tmp_path:
     gone = [sys.executable, "-c", CLI, "models", "serve", "nothing", "--port", "0"]
     done = subprocess.run(gone, capture_output=True, text=True, check=False)
     assert (done.returncode, "no such folder" in done.stderr) == (2, True), done.stderr
+
+
+def test_a_folder_in_a_bucket_is_served_and_one_that_was_changed_is_not(tmp_path: Path, s3_uri: str) -> None:
+    folder = answering.table_model(tmp_path / "model")
+    meta = json.loads((folder / "modelmill.json").read_text())
+    address = save_model(open_store(str(tmp_path / "store")), folder, meta)
+    bucket, _, prefix = s3_uri.removeprefix("s3://").partition("/")
+    client = boto3.session.Session().client("s3")
+    for path in folder.iterdir():
+        client.upload_file(str(path), bucket, f"{prefix}/served/{path.name}")
+    found = model_folder(f"{s3_uri}/served", tmp_path / "fetched")
+    assert address_of(found) == address
+    client.put_object(Bucket=bucket, Key=f"{prefix}/served/config.json", Body=b"{}")
+    with pytest.raises(ModelmillError, match=r"was changed: its .* says the digest"):
+        model_folder(f"{s3_uri}/served", tmp_path / "again")
+    client.put_object(Bucket=bucket, Key=f"{prefix}/other/config.json", Body=b"{}")
+    with pytest.raises(UserError, match="so it is not a model of"):
+        model_folder(f"{s3_uri}/other", tmp_path / "other")

@@ -11,7 +11,7 @@ from modelmill.digest import sha256_hex
 from modelmill.models.folder import save_files
 from modelmill.registry.judgement import APPROVAL_TAG, REPORT_TAG, VERDICT_TAG
 from modelmill.registry.promotion import Promotions
-from modelmill.registry.versions import MODEL_TAG, Registry
+from modelmill.registry.versions import CHAMPION, MODEL_TAG, Registry
 from modelmill.store import Store
 
 
@@ -107,6 +107,13 @@ def breaking_promotions(of: Promotions, breaking: Breaking) -> Promotions:
 def fresh(of: Promotions) -> Promotions:
     """Return the same promotions as another process sees them: nothing is remembered."""
     return promotions(of.registry.client, of.store, of.registry.name)
+
+
+def state(of: Promotions) -> tuple[str | None, list[tuple[str, str | None, str]]]:
+    """Return where MLflow's alias stands, and the moves of the history: action, from, to."""
+    entries = fresh(of).history.entries()
+    moves = [(str(entry.action), entry.from_version, entry.to_version) for entry in entries]
+    return of.registry.alias(CHAMPION), moves
 
 
 def local_client(folder: Path) -> Any:

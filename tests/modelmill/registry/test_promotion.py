@@ -1,8 +1,6 @@
 """Promotion and rollback over a real MLflow: one at a time, never half, and told why not."""
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,8 @@ from modelmill.registry.history import standing
 from modelmill.registry.judgement import APPROVED_TAG
 from modelmill.registry.promotion import Overtaken, Promotions
 from modelmill.registry.versions import CHAMPION
-from modelmill.store import open_store
+from modelmill.store import Store, open_store
+from modelmill.store.local import LocalBackend
 from tests.modelmill.registry.made import (
     Breaking,
     breaking_promotions,
@@ -24,9 +23,9 @@ from tests.modelmill.registry.made import (
     judge,
     local_client,
     promotions,
+    state,
     version,
 )
-from tests.servers import MlflowServer
 
 # MLflow's own dealings with SQLAlchemy, which in other tests go on in a server.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")
@@ -48,12 +47,6 @@ def models(client: Any, tmp_path: Path) -> Promotions:
 
 def works(_version: str) -> None:
     """A version that loads and answers."""
-
-
-def state(of: Promotions) -> tuple[str | None, list[tuple[str, str | None, str]]]:
-    entries = fresh(of).history.entries()
-    moves = [(str(entry.action), entry.from_version, entry.to_version) for entry in entries]
-    return of.registry.alias(CHAMPION), moves
 
 
 def two_champions(of: Promotions) -> None:
@@ -202,6 +195,41 @@ def test_a_deleted_champion_is_none_and_a_deleted_one_before_is_named(models: Pr
     assert state(models) == ("3", [("first", None, "1"), ("promote", "1", "2"), ("promote", "2", "3")])
 
 
+def test_a_champion_before_that_is_deleted_while_it_is_tried_changes_nothing(models: Promotions) -> None:
+    two_champions(models)
+    before = state(models)
+    with pytest.raises(UserError, match="version 1, the champion before, was deleted"):
+        models.rollback(who="bob", check=lambda number: _delete(models, number))
+    assert state(models) == before
+
+
+def test_a_version_deleted_between_its_entry_and_its_alias_is_told_and_no_champion(models: Promotions) -> None:
+    """The last moment at which one can be deleted: afterwards MLflow's alias goes with it."""
+    two_champions(models)
+    third = version(models, beside="2")
+
+    class Deleting(LocalBackend):
+        def put_if_absent(self, key: str, data: bytes | Path) -> bool:
+            put = super().put_if_absent(key, data)
+            if key.startswith("promotions/"):
+                _delete(models, third)
+            return put
+
+    store = Store(models.store.uri, Deleting(Path(models.store.uri)))
+    slow = promotions(models.registry.client, store, models.registry.name)
+    with pytest.raises(ModelmillError, match="version 3 is champion by its history, and was deleted from MLflow"):
+        slow.promote(third, who="ann")
+    assert fresh(models).champion() is None
+    with pytest.raises(UserError, match="version 3"):
+        models.promote(third, who="ann")
+    assert models.rollback(who="ann", check=works).changed
+    assert state(models)[0] == "2"
+
+
+def _delete(of: Promotions, number: str) -> None:
+    of.registry.client.delete_model_version(of.registry.name, number)
+
+
 def test_an_alias_set_by_hand_is_set_back_and_one_from_before_begins_the_history(models: Promotions) -> None:
     version(models)
     models.registry.set_alias(CHAMPION, "1")
@@ -324,52 +352,3 @@ def test_a_command_broken_off_at_any_call_and_repeated_has_been_done_once(
         raise AssertionError("60 calls were not enough")
     assert at > 3, "some calls were broken off"
     assert all("run the same command again" in said for said in told)
-
-
-def test_of_fifty_promotions_at_once_one_wins_and_the_others_are_told(
-    mlflow_server: MlflowServer, s3_uri: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each was judged beside the same champion; on a real server, with the history in S3."""
-    from mlflow.tracking import MlflowClient
-
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server.uri)
-    client = MlflowClient(tracking_uri=mlflow_server.uri, registry_uri=mlflow_server.uri)
-    of = promotions(client, open_store(s3_uri))
-    of.promote(version(of), who="ann")
-    numbers = [version(of, beside="1") for _ in range(50)]
-
-    def promote(number: str) -> str:
-        try:
-            other = promotions(client, open_store(s3_uri), of.registry.name)
-            return "won" if other.promote(number, who=f"w{number}").changed else "was there"
-        except Overtaken as error:
-            return str(error).partition(" and champion now is version")[0].replace(f"version {number} ", "")
-
-    with ThreadPoolExecutor(min(8, 4 * (os.cpu_count() or 1))) as threads:
-        results = list(threads.map(promote, numbers))
-    assert sorted(set(results)) == [f"{of.registry.name} was judged beside version 1,", "won"]
-    assert results.count("won") == 1
-    alias, moves = state(of)
-    assert alias == numbers[results.index("won")]
-    assert moves == [("first", None, "1"), ("promote", "1", alias)]
-
-
-def test_fifty_forced_promotions_at_once_leave_one_champion_and_a_complete_history(client: Any, tmp_path: Path) -> None:
-    """Those that saw the champion of before are told, those that came later move on from it."""
-    of = promotions(client, open_store(str(tmp_path)))
-    numbers = [version(of, "hold") for _ in range(50)]
-    won = []
-
-    def force(number: str) -> None:
-        try:
-            if fresh(of).promote(number, who=f"w{number}", force=True, reason="x").changed:
-                won.append(number)
-        except Overtaken:
-            pass
-
-    with ThreadPoolExecutor(6) as threads:
-        list(threads.map(force, numbers))
-    alias, moves = state(of)
-    assert sorted(to for _, _, to in moves) == sorted(won)
-    assert alias == moves[-1][2]
-    assert [before for _, before, _ in moves] == [None, *(to for _, _, to in moves[:-1])]

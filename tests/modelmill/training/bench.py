@@ -12,9 +12,10 @@ from modelmill.store import Store, open_store
 from modelmill.training.checkpoint import Checkpoints, model_tensors
 from modelmill.training.data import Batch
 from modelmill.training.device import prepare
-from modelmill.training.loop import Job, LoopSettings, train
+from modelmill.training.loop import train
 from modelmill.training.objectives import Objective, Scored
 from modelmill.training.settings import Training
+from modelmill.training.state import Job, LoopSettings
 from tests import samples
 
 CPU = torch.device("cpu")

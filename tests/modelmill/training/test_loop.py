@@ -11,14 +11,13 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from modelmill.errors import Interrupted, ModelmillError
-from modelmill.training import lease
 from modelmill.training.checkpoint import model_tensors, random_state
 from modelmill.training.data import Batch
 from modelmill.training.device import prepare
-from modelmill.training.loop import _Loop, train
+from modelmill.training.loop import train
 from modelmill.training.objectives import Scored
 from modelmill.training.prefetch import Prefetched
-from modelmill.training.writer import Writer
+from modelmill.training.trainee import Trainee
 from tests import samples
 from tests.modelmill.training.bench import (
     SETTINGS,
@@ -198,20 +197,18 @@ def test_a_training_without_validation_rows_ends_with_its_last_weights(bench: Be
 
 
 def test_measuring_the_precision_leaves_no_trace(bench: Bench) -> None:
-    step, job = bench.step(), bench.job()
-    with lease.held(step, job.checkpoints.run_key, job.what) as held:
-        writer = Writer(checkpoints=job.checkpoints, newest=2, every=None)
-        batches = Prefetched(batches=job.batches, ahead=0, end=0, pin=False)
-        loop = _Loop(step=step, settings=SETTINGS, job=job, batches=batches, lease=held, writer=writer)
-        loop.resume_or_start()
-    before = {name: tensor.clone() for name, tensor in model_tensors(loop.job.model).items()}
+    job = bench.job()
+    batches = Prefetched(batches=job.batches, ahead=0, end=0, pin=False)
+    trainee = Trainee.of(job, SETTINGS, batches)
+    trainee.resume_or_start()
+    before = {name: tensor.clone() for name, tensor in model_tensors(job.model).items()}
     chance = random_state()["cpu"]
-    loop.rehearsal.run("fp32", 0)
+    trainee.rehearsal.run("fp32", 0)
     batches.close()
-    assert equal(model_tensors(loop.job.model), before)
+    assert equal(model_tensors(job.model), before)
     assert torch.equal(random_state()["cpu"], chance)
-    assert all(weight.grad is None for weight in loop.job.model.parameters())
-    assert not loop.progress.optimizer.state
+    assert all(weight.grad is None for weight in job.model.parameters())
+    assert not trainee.progress.optimizer.state
 
 
 def test_a_resumed_training_keeps_the_precision_that_was_chosen(bench: Bench) -> None:

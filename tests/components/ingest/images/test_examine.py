@@ -6,11 +6,10 @@ from PIL import Image
 from pydantic import ValidationError
 
 from components.ingest.images.examine import examine, flag_names
-from components.ingest.images.near import near_pairs
 from components.ingest.images.pictures import Pictures
 from components.ingest.images.settings import Images, PixelTable
 from modelmill.ledger import Rejected
-from tests.components.ingest.images.tools import packed, photo
+from tests.components.ingest.images.tools import near_pairs, packed, photo
 
 
 def pictures(*data: bytes, bad: tuple[Rejected, ...] = ()) -> Pictures:

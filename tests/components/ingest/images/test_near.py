@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from components.ingest.clusters import Clusters
 from components.ingest.images import near
-from components.ingest.images.near import near_links, near_pairs
+from components.ingest.images.near import near_links
+from tests.components.ingest.images.tools import near_pairs
 
 
 def hashes_near(count: int, seeds: int, flips: int, seed: int) -> near.Hashes:

@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from components.ingest.images import near
 from components.ingest.images.decode import Looked, look
 from components.ingest.images.pictures import Pictures
 from components.ingest.images.settings import Images
 from components.ingest.rows import Opened
-from components.ingest.settings import Source
+from components.ingest.source_settings import Source
 from modelmill.ledger import Rejected
 from modelmill.pictures.faults import Fault
 from modelmill.sources import list_files, open_raw
@@ -35,6 +36,12 @@ def digit(seed: int = 0, side: int = 28) -> npt.NDArray[np.uint8]:
     pixels = np.zeros((side, side), dtype=np.uint8)
     pixels[8:20, 10:18] = random.integers(60, 256, (12, 8))
     return pixels
+
+
+def near_pairs(hash_N: near.Hashes, distance: int, wanted_N: near.Booleans | None = None) -> near.Integers:
+    """Return all pairs [P, 2] that are linked."""
+    links = list(near.near_links(hash_N, distance, wanted_N))
+    return np.concatenate([np.zeros((0, 2), dtype=np.int64), *links])
 
 
 def packed(image: Image.Image, kind: str, **options: Any) -> bytes:

@@ -198,6 +198,55 @@ def proof(straddling: int = 0) -> Proof:
     )
 
 
+def histograms() -> tuple[Histogram, ...]:
+    return (
+        Histogram(
+            name="length",
+            unit="characters",
+            edges=tuple(round(10 ** (index / 10), 1) for index in range(5, 45)),
+            counts={split: normal(39, rows, 0.5) for split, rows in SPLITS.items()},
+        ),
+        Histogram(
+            name="length of the corpus",
+            unit="words",
+            edges=tuple(range(0, 101, 5)),
+            counts={"all": normal(20, 63_640, 0.2)},
+        ),
+    )
+
+
+def balances() -> tuple[Balance, ...]:
+    return (
+        Balance(
+            name="labels",
+            counts={
+                split: {"negative": rows // 2 - 7, "positive": rows - rows // 2 + 7} for split, rows in SPLITS.items()
+            },
+        ),
+        Balance(
+            name="languages",
+            counts={split: {"en": rows - 20, "zh": 12, "de": 7, "unknown": 1} for split, rows in SPLITS.items()},
+        ),
+    )
+
+
+def pictures() -> Pictures:
+    return Pictures(
+        total=70_000,
+        flags={"dark": 112, "blurry": 41, "blank": 3},
+        shown=tuple(
+            Picture(
+                source=data_uri(thumbnail(5 * number)),
+                name=f"shirts/{number}.png",
+                label=("shirt", "ankle boot", "trouser")[number % 3],
+                split=("train", "validation", "test")[number % 3],
+                flags=("dark",) if number % 11 == 0 else (),
+            )
+            for number in range(36)
+        ),
+    )
+
+
 def full(**changed: object) -> Facts:
     every = {
         "title": "movie-review-sentiment",
@@ -210,48 +259,10 @@ def full(**changed: object) -> Facts:
             Funnel.of("corpus", 64_350, {"duplicate": 580, "held_out": 96, "contaminated": 34}),
             Funnel.of("labelled", 10_605, DROPPED),
         ),
-        "histograms": (
-            Histogram(
-                name="length",
-                unit="characters",
-                edges=tuple(round(10 ** (index / 10), 1) for index in range(5, 45)),
-                counts={split: normal(39, rows, 0.5) for split, rows in SPLITS.items()},
-            ),
-            Histogram(
-                name="length of the corpus",
-                unit="words",
-                edges=tuple(range(0, 101, 5)),
-                counts={"all": normal(20, 63_640, 0.2)},
-            ),
-        ),
-        "balances": (
-            Balance(
-                name="labels",
-                counts={
-                    split: {"negative": rows // 2 - 7, "positive": rows - rows // 2 + 7}
-                    for split, rows in SPLITS.items()
-                },
-            ),
-            Balance(
-                name="languages",
-                counts={split: {"en": rows - 20, "zh": 12, "de": 7, "unknown": 1} for split, rows in SPLITS.items()},
-            ),
-        ),
+        "histograms": histograms(),
+        "balances": balances(),
         "samples": samples(),
-        "pictures": Pictures(
-            total=70_000,
-            flags={"dark": 112, "blurry": 41, "blank": 3},
-            shown=tuple(
-                Picture(
-                    source=data_uri(thumbnail(5 * number)),
-                    name=f"shirts/{number}.png",
-                    label=("shirt", "ankle boot", "trouser")[number % 3],
-                    split=("train", "validation", "test")[number % 3],
-                    flags=("dark",) if number % 11 == 0 else (),
-                )
-                for number in range(36)
-            ),
-        ),
+        "pictures": pictures(),
         "columns": columns(),
         "drift": (
             "column 'horsepower': population stability index 0.311 over 9 bins, 0.2 is accepted; median 93.5, was 104",

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from components.ingest.formats import format_of
 from components.ingest.rows import Opened
-from components.ingest.settings import Source, format_of
+from components.ingest.source_settings import Source
 from components.ingest.tables.convert import Converted, convert
 from components.ingest.tables.profile import Profile
 from components.ingest.tables.read import read_table

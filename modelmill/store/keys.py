@@ -1,0 +1,34 @@
+"""Keys of the store: names of blobs, and what may be deleted."""
+
+import re
+
+from modelmill.errors import ModelmillError
+from modelmill.store.backend import check_name
+
+WORK = "work"
+"""Where steps keep what is of use until they have ended."""
+CHECKPOINT = re.compile(r"(checkpoints/[0-9a-f]{64}/)(step-[0-9]+|lease/[0-9]+)\.json")
+"""Checkpoints of a run, and the marks of its lease."""
+_SHA256 = re.compile("[0-9a-f]{64}")
+
+
+def blob_key(sha256: str) -> str:
+    """Return where a blob lies.
+
+    Raises:
+        ModelmillError: it is no sha256.
+    """
+    if not _SHA256.fullmatch(sha256):
+        raise ModelmillError(f"{sha256!r} is not a sha256 of 64 hexadecimal digits")
+    return f"blobs/{sha256}"
+
+
+def work_key(key: str) -> str:
+    """Return a key as it is; all that can be deleted goes through here.
+
+    Raises:
+        ModelmillError: it does not lie under `work/`.
+    """
+    if not check_name(key).startswith(f"{WORK}/"):
+        raise ModelmillError(f"{key!r} does not lie under {WORK}/, where steps keep and delete what they have in work")
+    return key

@@ -1,0 +1,114 @@
+"""What an image runs, run as it does there: with the code and the packages that the image has, and no others."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from modelmill.models.folder import save_model
+from modelmill.models.predict import load_predictor
+from modelmill.store import open_store
+from tests import answering
+from tests.modelmill.models.test_server import _ask
+
+ROOT = Path(__file__).resolve().parents[1]
+# A package that is not in the image's lock is not there, nor is what another package adds to one that is (MLflow's
+# server to mlflow-skinny).
+_ONLY = """
+import importlib.machinery, json, sys
+from pathlib import Path
+_site, _allowed = json.loads(Path(__file__).with_name("allowed.json").read_text())
+_allowed = set(_allowed)
+
+
+class _Only(importlib.machinery.PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        found = super().find_spec(name, path, target)
+        origin = found.origin if found is not None else None
+        if origin and origin.startswith(_site) and origin[len(_site) + 1 :] not in _allowed:
+            raise ModuleNotFoundError(f"No module named {name!r} in the image", name=name)
+        return found
+
+
+# An editable install of this tree would bring in what the image does not copy.
+sys.meta_path[:] = [each for each in sys.meta_path if "editable" not in getattr(each, "__module__", "")]
+sys.meta_path.insert(0, _Only)
+"""
+
+
+def _command(kind: str) -> list[str]:
+    (command,) = re.findall(r"^CMD (\[.*\])$", (ROOT / "images" / f"{kind}.Dockerfile").read_text(), re.MULTILINE)
+    found: list[str] = json.loads(command)
+    return [sys.executable if word == "python3" else word for word in found]
+
+
+def _image(kind: str, folder: Path) -> dict[str, str]:
+    """Lay out what the image has under a folder, and return the environment of its commands."""
+    code = (ROOT / "images" / f"{kind}.Dockerfile").read_text()
+    for package in re.findall(r"^COPY (\w+) \./\1$", code, re.MULTILINE):
+        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    lock = (ROOT / "images" / f"{kind}.lock").read_text()
+    named = re.findall(r"^([A-Za-z0-9._-]+)==", lock, re.MULTILINE)
+    allowed = [str(path) for name in named for path in metadata.files(name) or ()]
+    (folder / "allowed.json").write_text(json.dumps([sysconfig.get_path("purelib"), allowed]))
+    (folder / "sitecustomize.py").write_text(_ONLY)
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MODELMILL_", "MLFLOW_"))}
+    return {**clean, "PYTHONPATH": str(folder), "PYTHONUNBUFFERED": "1"}
+
+
+@contextmanager
+def _running(command: list[str], env: dict[str, str], folder: Path) -> Iterator[str]:
+    """Run a server, and yield the address that it says."""
+    process = subprocess.Popen(command, cwd=folder, env=env, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        assert "answers at http://" in line, line + process.stderr.read()
+        yield line.split()[-1]
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_what_the_image_has_not_cannot_be_imported(tmp_path: Path) -> None:
+    env = _image("train", tmp_path / "image")
+    for module in ("kfp", "typer", "pipelines", "mlflow.server.handlers"):
+        done = subprocess.run(
+            [sys.executable, "-c", f"import {module}"],
+            cwd=tmp_path, env=env, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert (done.returncode, "ModuleNotFoundError" in done.stderr) == (1, True), module
+
+
+def test_the_train_image_serves_a_model_by_its_address_in_a_bucket(tmp_path: Path, s3_uri: str) -> None:
+    folder = answering.text_model(tmp_path / "model")
+    facts = json.loads((folder / "modelmill.json").read_text())
+    address = save_model(open_store(s3_uri), folder, facts)
+    wanted = load_predictor(folder).predict(["a fine film"])
+    env = {**_image("train", tmp_path / "image"), "MODELMILL_MODEL": f"{s3_uri}/{address}"}
+    with _running([*_command("train"), "--port", "0"], env, tmp_path) as at:
+        status, found = _ask(at.replace("0.0.0.0", "127.0.0.1"), {"dataframe_records": [{"text": "a fine film"}]})
+        assert status == 200, found
+        np.testing.assert_allclose(found[0]["probability"], wanted.max(), atol=1e-6)
+
+
+def test_the_train_image_says_how_to_name_a_model(tmp_path: Path) -> None:
+    env = _image("train", tmp_path / "image")
+    done = subprocess.run(_command("train"), cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, "MODELMILL_MODEL" in done.stderr) == (2, True), done.stderr
+
+
+@pytest.mark.parametrize("kind", ["data", "train"])
+def test_no_image_has_an_entrypoint_which_docker_puts_before_a_steps_command(kind: str) -> None:
+    assert "\nENTRYPOINT" not in (ROOT / "images" / f"{kind}.Dockerfile").read_text()
