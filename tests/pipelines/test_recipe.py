@@ -141,11 +141,11 @@ def test_a_comparison_from_scratch_repeats_fine_tuning_and_evaluation(tmp_path: 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_every_recipe_of_ours_is_right_and_fits_the_schema_for_editors(path: Path) -> None:
     load(path)
-    jsonschema.validate(yaml.saferead(path.read_text()), schema())
+    jsonschema.validate(yaml.safe_load(path.read_text()), schema())
 
 
 def test_the_schema_refuses_an_unknown_key() -> None:
-    good = yaml.saferead(RIGHT)
+    good = yaml.safe_load(RIGHT)
     jsonschema.validate(good, schema())
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({**good, "finetune": {"lrr": 1}}, schema())

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from components.ingest.tables.schema import ARROW
 from modelmill.errors import UserError
 from modelmill.tables.values import Kind, of_arrow, of_raw
-from tests.tables import ARROW
 
 
 @pytest.mark.parametrize(
