@@ -11,6 +11,7 @@ import pytest
 from modelmill.evaluation.report import render
 from tests.modelmill.evaluation import made
 from tests.modelmill.evaluation.made_probes import probes
+from tests.modelmill.evaluation.test_measure_answers import report as questions
 
 FRAME = """<!doctype html><iframe id="page" style="border:0;width:{width}px;height:900px" srcdoc="{page}"></iframe>
 <script>document.getElementById("page").onload = event => {{
@@ -37,6 +38,8 @@ REPORTS = {
     "classes": lambda: made.report(labels=LABELS),
     "ten classes": lambda: made.report(rows=4000, labels=[f"a label {number}" for number in range(10)]),
     "numbers": lambda: made.numbers_report(text=TEXT, size=1e5).adding(cross_validation=made.folds()),
+    "words": lambda: made.words_report(),
+    "questions": questions,
     "targets": lambda: made.targets_report(text=TEXT),
     "probed texts": lambda: made.report().adding(probes=probes("text", TEXT)),
     "probed pictures": lambda: made.report().adding(probes=probes("picture")),
