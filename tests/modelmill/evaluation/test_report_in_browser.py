@@ -38,7 +38,7 @@ REPORTS = {
     "classes": lambda: made.report(labels=LABELS),
     "ten classes": lambda: made.report(rows=4000, labels=[f"a label {number}" for number in range(10)]),
     "numbers": lambda: made.numbers_report(text=TEXT, size=1e5).adding(cross_validation=made.folds()),
-    "words": lambda: made.words_report(),
+    "words": made.words_report,
     "questions": questions,
     "targets": lambda: made.targets_report(text=TEXT),
     "probed texts": lambda: made.report().adding(probes=probes("text", TEXT)),
