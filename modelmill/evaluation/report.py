@@ -117,8 +117,8 @@ def _page(document: Report) -> tuple[str, dict[str, Any]]:
     if document.answers is not None:
         return "report_questions.html", {**facts, "answers": document.answers}
     if document.targets is not None:
-        figures = [name for name in ("chrf", "bleu", "perplexity", "loss") if name in test]
-        return "report_targets.html", {**facts, "figures": figures, "asked": dict(flat(document.targets.asked))}
+        written = [name for name in ("chrf", "bleu", "perplexity", "loss") if name in test]
+        return "report_targets.html", {**facts, "figures": written, "asked": dict(flat(document.targets.asked))}
     return "report.html", {
         **facts,
         "main": main_metric(test),

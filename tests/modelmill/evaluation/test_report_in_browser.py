@@ -4,10 +4,12 @@ import html
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from modelmill.evaluation.document import Report
 from modelmill.evaluation.report import render
 from tests.modelmill.evaluation import made
 from tests.modelmill.evaluation.made_probes import probes
@@ -31,7 +33,7 @@ PART = {
     "metrics": {"accuracy": 0.7},
     "interval": [0.6, 0.8],
 }
-REPORTS = {
+REPORTS: dict[str, Callable[[], Report]] = {
     "beside a champion": lambda: made.report().adding(
         comparison=made.beside(TEXT), slices=[{"column": "street", **PART, "interval": [0.6, 0.8]}]
     ),
