@@ -142,6 +142,9 @@ def outcome(gain: Gain, asked: AgainstChampion) -> Outcome:
 def _difference(name: str, gain: Gain, confidence: float) -> Difference:
     low, high = gain.interval(confidence)
     better = True if low > 0 else False if high < 0 else None
+    if name == "interval_coverage":
+        # Intervals that hold more than they are to are no better, only wider.
+        better = None
     if name in LOWER_IS_BETTER:
         low, high = -high, -low
     figures = {"champion": gain.champion, "challenger": gain.challenger, "low": low, "high": high}

@@ -174,7 +174,7 @@ def predictions(points: Sequence[tuple[float, float]], target: str) -> Markup:
                 f"true {amount(truth)}, predicted {amount(predicted)}",
             )
         )
-    ticks = tuple(amount(low + reach * share) for share in (0, 0.5, 1))
+    ticks = tuple(_tick(low + reach * share) for share in (0, 0.5, 1))
     said = f"Predicted against true {target} of {len(points):,} rows, from {amount(low)} to {amount(high)}."
     return frame(said, Axis(word=f"true {target}", ticks=ticks), Axis(word="predicted", ticks=ticks), lines)
 
@@ -194,8 +194,8 @@ def errors(points: Sequence[tuple[float, float]], target: str) -> Markup:
                 f"predicted {amount(guess)}, {signed_amount(guess - truth)} off",
             )
         )
-    across = Axis(word=f"predicted {target}", ticks=tuple(amount(low + reach * share) for share in (0, 0.5, 1)))
-    up = Axis(word="predicted less true", ticks=tuple(amount(value) for value in (-most, 0.0, most)))
+    across = Axis(word=f"predicted {target}", ticks=tuple(_tick(low + reach * share) for share in (0, 0.5, 1)))
+    up = Axis(word="predicted less true", ticks=tuple(_tick(value) for value in (-most, 0.0, most)))
     said = f"Errors of {len(points):,} rows against their predictions, at most {amount(most)}."
     return frame(said, across, up, lines)
 
@@ -218,7 +218,7 @@ def residuals(bins: Sequence[ResidualBin], target: str) -> Markup:
         if each.rows
     ]
     said = f"Histogram of the errors of {sum(each.rows for each in bins):,} rows, predicted less true {target}."
-    ticks = tuple(amount(value) for value in (bins[0].low, 0.0, bins[-1].high))
+    ticks = tuple(_tick(value) for value in (bins[0].low, 0.0, bins[-1].high))
     across = Axis(word="predicted less true", ticks=ticks)
     return frame(said, across, Axis(word="rows", ticks=(0, top / 2, top)), lines)
 
@@ -237,6 +237,15 @@ def amount(value: float) -> str:
 def signed_amount(value: float) -> str:
     """Return a difference with its sign, and at most four digits that count."""
     return amount(value) if value <= 0 else f"+{amount(value)}"
+
+
+def _tick(value: float) -> str:
+    """Return a number in five signs or a little more: so much fits beside an axis."""
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if max(size, 1e4) <= abs(value) < 1e12:
+            return f"{value / size:.3g}{unit}".replace("-", "−")
+    digits = 4 if 1e3 <= abs(value) < 1e4 else 3 if abs(value) >= 1e-3 else 2
+    return f"{value:.{digits}g}".replace("-", "−")
 
 
 def _diagonal() -> Markup:

@@ -8,7 +8,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, get_args
 
-from modelmill.evaluation.checks import BASELINE_WORDS, LOWER_IS_BETTER, METRIC_WORDS, figures_apart, fixed, main_metric
+from modelmill.evaluation.checks import (
+    BASELINE_WORDS,
+    LOWER_IS_BETTER,
+    METRIC_WORDS,
+    TargetMetric,
+    figures_apart,
+    fixed,
+    main_metric,
+)
 from modelmill.evaluation.document import Report
 from modelmill.evaluation.intervals import wilson
 from modelmill.page.environment import environment
@@ -42,6 +50,7 @@ _KEY_FIGURES = (
 )
 # In the target's own unit or its square, which may be of any size.
 _IN_UNITS = frozenset({"rmse", "mse", "mae"})
+_OF_A_HUNDRED = frozenset(get_args(TargetMetric))
 _SPLITS = ("train", "validation", "test")
 # With more labels than this the cells of a confusion matrix are small.
 _ROOMY = 6
@@ -108,8 +117,8 @@ def _page(document: Report) -> tuple[str, dict[str, Any]]:
     if document.answers is not None:
         return "report_questions.html", {**facts, "answers": document.answers}
     if document.targets is not None:
-        figures = [name for name in ("chrf", "bleu", "perplexity", "loss") if name in test]
-        return "report_targets.html", {**facts, "figures": figures, "asked": dict(flat(document.targets.asked))}
+        written = [name for name in ("chrf", "bleu", "perplexity", "loss") if name in test]
+        return "report_targets.html", {**facts, "figures": written, "asked": dict(flat(document.targets.asked))}
     return "report.html", {
         **facts,
         "main": main_metric(test),
@@ -246,10 +255,12 @@ def flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
 
 
 def measured(value: float, name: str) -> str:
-    """Return a figure as it reads: a share with three decimals, one in the target's unit with four digits."""
+    """Return a figure as it reads: a share with three decimals, one of 100 with two, one in a unit with four digits."""
     from modelmill.evaluation.plots import amount
 
-    return amount(value) if name in _IN_UNITS else fixed(value)
+    if name in _IN_UNITS:
+        return amount(value)
+    return fixed(value, 2 if name in _OF_A_HUNDRED else 3).replace("-", "−")
 
 
 def _signed(value: float) -> str:

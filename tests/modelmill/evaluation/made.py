@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from modelmill.evaluation.checks import Baseline, Metric, Threshold
-from modelmill.evaluation.document import CrossValidation, Data, Report, Split, Spread
+from modelmill.evaluation.document import CrossValidation, Data, Place, Report, Sample, Split, Spread
 from modelmill.evaluation.measure import Asked, TestRows, measure
 from modelmill.evaluation.measure_numbers import NumberRows, interval_of, measure_numbers
 from modelmill.evaluation.measure_targets import TargetRows, measure_targets
@@ -153,3 +153,21 @@ def beside(value: str = "short") -> dict[str, Any]:
             }
         ],
     }
+
+
+def words_report() -> Report:
+    """Return a report on word embeddings."""
+    figures = {"loss": 0.41, "perplexity": 1.5, "accuracy": 0.62}
+    words = ["love", "hate", "want", "need", "like", "home", "door", "street", "money", "mother"]
+    return Report(
+        task="word-embeddings",
+        model=f"models/{'a' * 64}",
+        dataset=f"datasets/{'b' * 64}",
+        test_rows=1200,
+        metrics={"test": figures, "unigram": {name: value / 2 for name, value in figures.items()}},
+        intervals={name: (value - 0.01, value + 0.01) for name, value in figures.items()},
+        samples=tuple(Sample(prompt=word, answer=", ".join(f"{other} 0.71" for other in words)) for word in words[:3]),
+        sampling={"negatives": 5.0, "window": 5.0},
+        places=tuple(Place(word=word, x=place / 9, y=(place * 7 % 10) / 10) for place, word in enumerate(words)),
+        data=Data(splits={"train": Split(rows=60_000), "validation": Split(rows=1200)}),
+    )

@@ -55,6 +55,20 @@ def _with(model: Measured, given: Any) -> Measured:
     return Measured(report=model.report, table=model.table.set_column(place, "predicted", pa.array(given, pa.int32())))
 
 
+def test_wider_intervals_are_not_better_ones() -> None:
+    narrow, wide = (
+        Measured(
+            report=model.report,
+            table=model.table.append_column("low", pa.array(model.table["predicted"].to_numpy() - width))
+            .append_column("high", pa.array(model.table["predicted"].to_numpy() + width)),
+        )
+        for model, width in ((numbers(1.0), 0.5), (numbers(1.0), 3.0))
+    )  # fmt: skip
+    found = {one.metric: one for one in compare(narrow, wide, ASKED, "3").differences}["interval_coverage"]
+    assert found.low > 0.5
+    assert found.better is None
+
+
 def test_a_better_classifier_is_shown_to_be_better() -> None:
     first, second = classes(1.0, seed=1), classes(2.0, seed=2)
     found = compare(first, second, ASKED, "3")

@@ -61,10 +61,11 @@ def test_of_many_rows_a_hundred_steps_tell_the_area_too() -> None:
 def test_rows_of_one_label_have_no_curve_and_are_told_so(labels: int) -> None:
     truth, probability = np.zeros(20, dtype=np.int64), guesses(20, labels)[1]
     names = ("a", "b", "c")[:labels]
-    assert roc_curves(truth, probability, names) == precision_recall_curves(truth, probability, names) == ()
+    assert roc_curves(truth, probability, names) == ()
+    assert precision_recall_curves(truth, probability, names) == ()
     why = areas_undefined(truth, names)
     assert why == {**dict.fromkeys(names[1:], "no test row carries it"), "a": "every test row carries it"}
-    assert areas_undefined(*[guesses(200, labels)[0], names]) == {}
+    assert areas_undefined(guesses(200, labels)[0], names) == {}
 
 
 def test_an_area_of_few_rows_in_perfect_order_is_not_known_for_sure() -> None:

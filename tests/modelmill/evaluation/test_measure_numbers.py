@@ -58,7 +58,7 @@ def test_the_page_draws_the_numbers_and_no_matrix() -> None:
         assert said in page, said
     for unsaid in ("Confusion matrix", "ROC curve", "How sure it is", "Wilson"):
         assert unsaid not in page, unsaid
-    assert page.count('class="point"') == 120
+    assert page.count('class="point"') == 2 * 120
     assert "Over 2 folds" in page
     assert "0.850 ± 0.020" in page
     assert "2.5 ± 0.02" in page

@@ -28,7 +28,8 @@ def test_every_change_has_its_plot_its_table_and_its_example(kind: Kind, counted
     for changed in told.changes:
         assert f"{escape(changed.said)}." in shown
         assert f"under {changed.change}: none 0.800; {changed.levels[0].word} 0.600" in shown
-        assert f"<td>{changed.levels[0].measured.low:.3f} to {changed.levels[0].measured.high:.3f}</td>" in shown
+        measured = changed.levels[0].measured
+        assert f"<td>{measured.value:.3f}\n<small>{measured.low:.3f} to {measured.high:.3f}</small>" in shown
     assert shown.count('<ul class="strip"') == (5 if kind == "picture" else 0)
     assert shown.count('<ul class="steps"') == (0 if kind == "picture" else 3)
 
@@ -61,7 +62,7 @@ def test_text_of_the_data_is_shown_as_text() -> None:
 def test_the_page_says_on_which_machine_times_were_measured() -> None:
     shown = page("table")
     assert "Measured once,\non 2 cores of a processor, Linux, torch 2.14.1, with 2 threads: another machine" in shown
-    assert "<td>6 ms</td><td>12 ms</td>" in shown
+    assert "<td>6 ms</td><td>12 ms\n<small>10.8 to 15 ms</small></td>" in shown
     assert "<dd>2 MB</dd>" in shown
 
 

@@ -4,13 +4,16 @@ import html
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from modelmill.evaluation.document import Report
 from modelmill.evaluation.report import render
 from tests.modelmill.evaluation import made
 from tests.modelmill.evaluation.made_probes import probes
+from tests.modelmill.evaluation.test_measure_answers import report as questions
 
 FRAME = """<!doctype html><iframe id="page" style="border:0;width:{width}px;height:900px" srcdoc="{page}"></iframe>
 <script>document.getElementById("page").onload = event => {{
@@ -30,13 +33,15 @@ PART = {
     "metrics": {"accuracy": 0.7},
     "interval": [0.6, 0.8],
 }
-REPORTS = {
+REPORTS: dict[str, Callable[[], Report]] = {
     "beside a champion": lambda: made.report().adding(
         comparison=made.beside(TEXT), slices=[{"column": "street", **PART, "interval": [0.6, 0.8]}]
     ),
     "classes": lambda: made.report(labels=LABELS),
     "ten classes": lambda: made.report(rows=4000, labels=[f"a label {number}" for number in range(10)]),
     "numbers": lambda: made.numbers_report(text=TEXT, size=1e5).adding(cross_validation=made.folds()),
+    "words": made.words_report,
+    "questions": questions,
     "targets": lambda: made.targets_report(text=TEXT),
     "probed texts": lambda: made.report().adding(probes=probes("text", TEXT)),
     "probed pictures": lambda: made.report().adding(probes=probes("picture")),
