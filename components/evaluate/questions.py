@@ -2,6 +2,7 @@
 
 # Q questions
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,7 +64,10 @@ def measure_questions(
         null_threshold=predictor.decoder.questions.null_threshold if predictor.decoder.unanswerable else None,
     )
     beside = _baselines(rows) if settings.subject == "model" else {}
-    return measure_answers(asked, rows, given, beside), _table(rows, found)
+    # The shortest, so that it can be asked from a command line.
+    place = min(range(len(rows.ids)), key=lambda row: (len(rows.contexts[row]), row))
+    ask = json.dumps({"question": rows.questions[place], "context": rows.contexts[place]}, ensure_ascii=False)
+    return measure_answers(asked, rows, given, beside).adding(ask=ask), _table(rows, found)
 
 
 def _test_rows(dataset: Dataset) -> QuestionRows:

@@ -1,5 +1,6 @@
 """Measure a model on the labelled test rows, from raw text as it will be served."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,8 +145,15 @@ def _classes(of: _Model) -> Measured:
         labels=rows.labels,
         kinds=dataset.meta.get("features", {}),
     )
-    report = report.adding(ask=ask_of(dataset, rows.inputs[0])) if of_table else report
-    return report, _predictions(rows, probability_NL), subject
+    return report.adding(ask=_ask(dataset, rows)), _predictions(rows, probability_NL), subject
+
+
+def _ask(dataset: Dataset, rows: TestRows) -> str:
+    """Return how the model may be asked where its input is more than one text or picture, else ''."""
+    first = rows.inputs[0]
+    if dataset.meta["kind"] == "labelled-table":
+        return ask_of(dataset, first)
+    return json.dumps(first, ensure_ascii=False) if isinstance(first, Mapping) else ""
 
 
 _MEASURED: Mapping[Task, Callable[[_Model], Measured]] = {

@@ -1,5 +1,6 @@
 """Measuring a classifier of pairs of texts."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,7 @@ def test_pairs_are_measured_beside_tfidf_of_both_texts(tmp_path: Path) -> None:
     texts = {f"{row['text']} | {row['pair']}" for row in rows}
     assert {example.text for example in report.examples} <= texts
     fetch_model(store, model, tmp_path / "served")
+    assert load_predictor(tmp_path / "served").predict([json.loads(report.ask)]).shape == (1, 2)
     table = pq.read_table(pa.BufferReader(files["predictions.parquet"]))
     served_NL = load_predictor(tmp_path / "served").predict(rows)
     np.testing.assert_allclose(np.array(table["probability"].to_pylist()), served_NL, atol=1e-5)

@@ -1,5 +1,6 @@
 """Answers are learned, measured as they are served, and refused where they cannot be."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,7 @@ def test_answers_are_learned_over_several_windows_and_measured_as_served(
     measured = evaluate(samples.step_of(store, tmp_path, "evaluate"), wanted, out.model, address)
     files, _ = read_files(store, measured.report)
     report = Report.read(files["report.json"])
+    assert json.loads(report.ask).keys() == {"question", "context"}
     test = report.metrics["test"]
     # The same rows, once as training sees them and once as they are served.
     assert test["f1"] == pytest.approx(out.summary["validation_f1"], abs=1e-5)
