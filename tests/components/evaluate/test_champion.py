@@ -74,7 +74,7 @@ def test_a_champion_of_another_target_or_with_other_columns_is_not_comparable(st
     rows = tables.write_table(step.store, SPLITS)
     champions = {
         "the champion has the target rent, and this recipe the target price": {"target": "rent"},
-        "'balcony'": {"features": {**tables.HOUSES, "balcony": "boolean"}},
+        "are not among the 6 of the data: balcony": {"features": {**tables.HOUSES, "balcony": "boolean"}},
         "no finite number for 40 of 40 test rows (the first is ": {"weight": float("nan")},
     }
     for number, (said, facts) in enumerate(champions.items()):
