@@ -25,8 +25,8 @@ class Harness(Section):
     """Tasks of lm-evaluation-harness, for a causal language model; needs `pip install 'modelmill[lm-eval]'`."""
 
     tasks: tuple[str, ...] = Field(min_length=1)
-    """Their names, or those of groups, as `lm_eval ls tasks` lists them. Their data come from the Hub, where a task names
-    no files of its own."""
+    """Their names, or those of groups, as `lm_eval ls tasks` lists them. Their data come from the Hub, where a task
+    names no files of its own."""
     limit: int | None = Field(default=None, ge=1)
     """Rows of each task that are asked at most; all, if left out."""
     include: str | None = None
