@@ -60,7 +60,12 @@ def _image(kind: str, folder: Path) -> dict[str, str]:
         shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
     lock = (ROOT / "images" / f"{kind}.lock").read_text()
     named = re.findall(r"^([A-Za-z0-9._-]+)==", lock, re.MULTILINE)
-    allowed = [str(path) for name in named for path in metadata.files(name) or ()]
+    # A lock names what other platforms need, too.
+    there = {
+        str(each.metadata["Name"]).lower().replace("_", "-").replace(".", "-"): each
+        for each in metadata.distributions()
+    }
+    allowed = [str(path) for name in named if name in there for path in there[name].files or ()]
     (folder / "allowed.json").write_text(json.dumps([sysconfig.get_path("purelib"), allowed]))
     (folder / "sitecustomize.py").write_text(_ONLY)
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("MODELMILL_", "MLFLOW_"))}

@@ -24,7 +24,7 @@ class NoAnswers(ModelmillError):  # noqa: N818 - it says what the model gives
     """A model gives no finite numbers; the message says for how many rows, and which is the first."""
 
 
-def check_finite(finite_N: npt.NDArray[Any], ids: Sequence[str], what: str, rows: str, way_out: str) -> None:
+def check_finite(finite_N: Any, ids: Sequence[str], what: str, rows: str, way_out: str) -> None:
     """Check that a model has given a finite number for each row.
 
     Raises:

@@ -92,7 +92,8 @@ def tie_breaks(payload: pa.Table) -> npt.NDArray[np.uint64] | None:
     # Each part with a mark of its own at its end, also where there is but one.
     coded = pc.dictionary_encode(pc.binary_join_element_wise(*parts, "", _BETWEEN))
     hashes = [int.from_bytes(sha256(text.encode()).digest()[:8], "big") for text in coded.dictionary.to_pylist()]
-    return np.array(hashes, dtype=np.uint64)[coded.indices.to_numpy(zero_copy_only=False)]
+    ties: npt.NDArray[np.uint64] = np.array(hashes, dtype=np.uint64)[coded.indices.to_numpy(zero_copy_only=False)]
+    return ties
 
 
 def _type(names: Sequence[str]) -> pa.DataType:

@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -72,9 +73,9 @@ def test_a_champion_of_another_kind_is_known_before_its_weights_are_fetched(step
 def test_a_champion_of_another_target_or_with_other_columns_is_not_comparable(step: Step, tmp_path: Path) -> None:
     told = EvaluateSettings(task="table-regression", subject="champion", must_beat=())
     rows = tables.write_table(step.store, SPLITS)
-    champions = {
+    champions: dict[str, dict[str, Any]] = {
         "the champion has the target rent, and this recipe the target price": {"target": "rent"},
-        "'balcony'": {"features": {**tables.HOUSES, "balcony": "boolean"}},
+        "are not among the 6 of the data: balcony": {"features": {**tables.HOUSES, "balcony": "boolean"}},
         "no finite number for 40 of 40 test rows (the first is ": {"weight": float("nan")},
     }
     for number, (said, facts) in enumerate(champions.items()):

@@ -26,7 +26,7 @@ INSTALLED = importlib.util.find_spec("lm_eval") is not None
 with_extra = pytest.mark.skipif(not INSTALLED, reason="lm-evaluation-harness is not installed (modelmill[lm-eval])")
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-ROWS = [
+ROWS: list[dict[str, Any]] = [
     {"before": "the film is", "ends": ["wonderful and moving", "xx qq zz"], "right": 0},
     {"before": "a story of", "ends": ["qq xx", "the cast and music"], "right": 1},
     {"before": "its plot", "ends": ["is dull", "zz zz zz"], "right": 0},

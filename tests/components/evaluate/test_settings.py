@@ -128,7 +128,6 @@ def test_slices_and_the_champion_are_read() -> None:
         ("sequence-to-sequence", {"explain": 1, "must_beat": []}, "answers of sequence-to-sequence are not explained"),
         ("sequence-to-sequence", {"cost": True, "thresholds": {"size_mb": {"max": 9}}}, ""),
         ("causal-lm", {"cost": True, "must_beat": [], "thresholds": {"latency_p99_ms": {"max": 9}}}, ""),
-        ("causal-lm", {"thresholds": {"size_mb": {"max": 9}}}, "size_mb: is no figure of causal-lm"),
     ],
 )
 def test_what_a_task_has_not_is_told(task: Task, value: dict[str, Any], said: str) -> None:
