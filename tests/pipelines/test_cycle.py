@@ -24,7 +24,7 @@ CYCLES = {
     "table": Cycle(
         recipe="wine_tiny",
         # With half the bottles there are too few test rows to decide on.
-        both=("ingest.labelled.0.sample=1", "finetune.folds=0", "evaluate.robustness=[]", "evaluate.explain=0"),
+        both=("ingest.labelled.0.sample=1", "finetune.folds=null", "evaluate.robustness=[]", "evaluate.explain=0"),
         weak=("finetune.epochs=1", "finetune.lr=0.003"),
     ),
     "image": Cycle(recipe="mnist_tiny", both=("evaluate.thresholds.accuracy.min=0.1",), weak=("finetune.epochs=1",)),
@@ -40,6 +40,8 @@ WHERE = [
     pytest.param("text", "postgresql", marks=[pytest.mark.system, pytest.mark.slow]),
     pytest.param("image", "sqlite", marks=pytest.mark.slow),
 ]
+BY_COMMAND = ("register.approval=required", "register.promote=by_command")
+BY_VERDICT = ("register.approval=none", "register.promote=by_verdict")
 NAME = "cycle"
 
 
@@ -75,7 +77,7 @@ def told(result: dict[str, Any]) -> tuple[str, str, list[str]]:
 def test_a_better_model_is_promoted_and_taken_back_by_commands(
     task: str, mlflow_on: dict[str, str], tmp_path: Path
 ) -> None:
-    line = Line(cycle=CYCLES[task], folder=tmp_path, env=mlflow_on, promote=("register.approval=required",))
+    line = Line(cycle=CYCLES[task], folder=tmp_path, env=mlflow_on, promote=BY_COMMAND)
     assert told(line.train("weak")) == ("promote", "1", ["challenger"])
     assert line.models("approve", NAME, "1")["verdict"] == "promote"
     assert line.models("promote", NAME, "1")["champion"] == "1"
@@ -96,7 +98,7 @@ def test_a_better_model_is_promoted_and_taken_back_by_commands(
 def test_a_better_model_is_promoted_by_the_pipeline_and_once_taken_back_stays_so(
     task: str, mlflow_on: dict[str, str], tmp_path: Path
 ) -> None:
-    line = Line(cycle=CYCLES[task], folder=tmp_path, env=mlflow_on, promote=("register.promote=by_verdict",))
+    line = Line(cycle=CYCLES[task], folder=tmp_path, env=mlflow_on, promote=BY_VERDICT)
     assert told(line.train("weak")) == ("promote", "1", ["challenger", "champion"])
     assert told(line.train("better")) == ("promote", "2", ["challenger", "champion"])
     assert line.models("rollback", NAME)["champion"] == "1"

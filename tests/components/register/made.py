@@ -56,7 +56,8 @@ def evidence(
     truth_N = rows["label"].to_numpy()
     given_N = np.where(np.arange(len(truth_N)) < right * len(truth_N), truth_N, 1 - truth_N)
     columns = {"id": rows["id"], "label": truth_N, "predicted": given_N}
-    table = pa.table({**columns, "probability": [[0.25, 0.75]] * len(truth_N)})
+    probability = pa.array([[0.25, 0.75]] * len(truth_N), pa.list_(pa.float64(), 2))
+    table = pa.table({**columns, "probability": probability})
     measured = report(at_least=at_least).adding(model=address, dataset=labelled)
     files = {"report.json": measured.to_json().encode(), "predictions.parquet": encode(table)}
     kept = save_files(store, "reports", files, {"kind": "report"})
