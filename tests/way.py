@@ -43,9 +43,9 @@ class Way:
 
 
 @contextmanager
-def way_to(uri: str, way: Way | None = None) -> Iterator[tuple[str, Way]]:
+def way_to(uri: str, given: Way | None = None) -> Iterator[tuple[str, Way]]:
     """Run a server that passes requests on to another one, and return its address and what cuts it."""
-    way, lock = way or Way(), threading.Lock()
+    way, lock = given or Way(), threading.Lock()
     host = uri.removeprefix("http://")
 
     class Passing(BaseHTTPRequestHandler):
