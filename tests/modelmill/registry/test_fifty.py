@@ -66,6 +66,7 @@ def test_of_fifty_promotions_at_once_one_wins_and_the_others_are_told(models: Pr
         assert number == winner or told in what
 
 
+@pytest.mark.slow
 def test_of_fifty_first_promotions_at_once_one_wins_and_the_others_are_told(models: Promotions) -> None:
     """There is no alias yet, which two may be about to make at the same moment."""
     numbers = [version(models) for _ in range(FIFTY)]
@@ -76,6 +77,7 @@ def test_of_fifty_first_promotions_at_once_one_wins_and_the_others_are_told(mode
     assert sum("was judged beside no version, and champion now is version" in what for what in came.values()) == 49
 
 
+@pytest.mark.slow
 def test_fifty_forced_promotions_at_once_are_in_the_history_or_refused(models: Promotions) -> None:
     """Those that saw the champion of before are told, those that came later move on from it."""
     numbers = [version(models, "hold") for _ in range(FIFTY)]
