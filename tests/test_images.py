@@ -37,13 +37,14 @@ class _Only(importlib.machinery.PathFinder):
         found = super().find_spec(name, path, target)
         origin = found.origin if found is not None else None
         if origin and origin.startswith(_site) and origin[len(_site) + 1 :] not in _allowed:
-            raise ModuleNotFoundError(f"No module named {name!r} in the image", name=name)
+            # Not raised: MLflow looks whether SQLAlchemy is there.
+            return None
         return found
 
 
 # An editable install of this tree would bring in what the image does not copy.
-sys.meta_path[:] = [each for each in sys.meta_path if "editable" not in getattr(each, "__module__", "")]
-sys.meta_path.insert(0, _Only)
+_others = [each for each in sys.meta_path if "editable" not in getattr(each, "__module__", "")]
+sys.meta_path[:] = [_Only if each is importlib.machinery.PathFinder else each for each in _others]
 """
 
 
