@@ -287,6 +287,7 @@ def test_a_step_that_is_killed_is_told_with_its_last_lines(tmp_path: Path) -> No
     assert "Traceback" not in said
 
 
+@pytest.mark.slow
 def test_pretraining_is_compared_with_its_absence(tmp_path: Path) -> None:
     result = run(RECIPES / "reviews_scratch_tiny.yaml", cwd=tmp_path)
     assert {"test", "majority", "from_scratch"} <= set(result["metrics"])

@@ -157,6 +157,7 @@ def _asked(port: int, body: str, log: Path) -> dict[str, Any]:
             time.sleep(0.3)
 
 
+@pytest.mark.slow
 def test_a_better_challenger_is_promoted_beside_the_champion_and_taken_back(done: tuple[Path, dict[str, Any]]) -> None:
     folder, _ = done
     weak = RECIPE.replace("houses\ntask", "cottages\ntask").replace("name: houses", "name: cottages")
