@@ -79,9 +79,14 @@ def _running(command: list[str], env: dict[str, str], folder: Path) -> Iterator[
     process = subprocess.Popen(command, cwd=folder, env=env, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stderr is not None
-        line = process.stderr.readline()
-        assert "answers at http://" in line, line + process.stderr.read()
-        yield line.split()[-1]
+        said: list[str] = []
+        # To its end where the server ends; warnings may stand before the line that is waited for.
+        for line in process.stderr:
+            said.append(line)
+            if "answers at http://" in line:
+                break
+        assert "answers at http://" in "".join(said[-1:]), "".join(said)
+        yield said[-1].split()[-1]
     finally:
         process.kill()
         process.communicate()
