@@ -67,9 +67,7 @@ def _like(module: nn.Conv2d) -> SmallMapConv2d:
 def _halved(maps_BCHW: Tensor) -> bool:
     if maps_BCHW.device.type != "cpu" or torch.compiler.is_compiling():
         return False
-    if torch.is_autocast_enabled("cpu"):
-        return torch.get_autocast_dtype("cpu") == torch.bfloat16
-    return False
+    return torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
 
 
 class _Product(torch.autograd.Function):

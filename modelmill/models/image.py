@@ -42,7 +42,8 @@ def load(folder: Path) -> ImageModel:
     model = ImageModel(read_config(folder))
     # Its random weights go as the file's come: a model is held once.
     _load_weights(model, folder, new=(), assign=True)
-    return model
+    # A file has the plain order of memory.
+    return model.to(memory_format=torch.channels_last)
 
 
 def start(folder: Path, pixels: PixelShape, labels: Sequence[str], dropout: float) -> ImageModel:

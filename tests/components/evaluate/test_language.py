@@ -110,8 +110,9 @@ def test_what_a_language_model_costs_is_told_with_tokens_a_second(store: Store, 
     assert cost is not None
     for speed in cost.speeds:
         assert speed.tokens_per_second is not None
-        # A text that goes on has a token at least.
-        assert speed.tokens_per_second >= speed.rows_per_second > 0
+        # An input has several tokens; a text of this small model goes on by one, and ends.
+        least = 2 if task == "masked-lm" else 1
+        assert speed.tokens_per_second >= least * speed.rows_per_second > 0
     checks = {check.metric: check.passed for check in report.checks}
     assert checks == {"latency_p99_ms": True, "size_mb": False}
     assert "tokens a second" in files["report.html"].decode()

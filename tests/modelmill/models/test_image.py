@@ -177,3 +177,11 @@ def test_pictures_that_do_not_fit_a_network_are_refused_with_both_numbers(
     with pytest.raises(UserError, match=message):
         image.ImageModel(config(network, size))
     image.ImageModel(config(network, 16 if network["family"] != "vit" else 30))
+
+
+def test_a_model_that_is_loaded_has_the_order_of_memory_of_one_that_is_made(tmp_path: Path) -> None:
+    made = image.ImageModel(config({"family": "convnet", "width": 8}))
+    image.save(made, tmp_path)
+    loaded = image.load(tmp_path)
+    strides = {name: weight.stride() for name, weight in made.named_parameters()}
+    assert {name: weight.stride() for name, weight in loaded.named_parameters()} == strides
