@@ -15,6 +15,21 @@ from modelmill.settings import LanguageTask, Section, TargetTask, Task
 from pipelines.agreement import check
 
 
+class Resources(Section):
+    """The kind of node of each stage, by a name that the profile explains; left out, the profile's default."""
+
+    ingest: str | None = None
+    """Of ingest."""
+    preprocess: str | None = None
+    """Of preprocess."""
+    pretrain: str | None = None
+    """Of pretrain."""
+    finetune: str | None = None
+    """Of finetune, and of the one from random weights."""
+    evaluate: str | None = None
+    """Of every evaluation."""
+
+
 class Recipe(Section):
     """What to learn from which data. It names no host: where things run is said elsewhere."""
 
@@ -36,6 +51,8 @@ class Recipe(Section):
     """Measuring on the held-out test rows."""
     registration: Register = Field(alias="register")
     """The model's place in the registry."""
+    resources: Resources = Resources()
+    """Kinds of nodes of a cluster; nothing of it counts on one machine."""
 
     @model_validator(mode="after")
     def _sections_agree(self) -> "Recipe":
@@ -59,8 +76,13 @@ class Recipe(Section):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the whole recipe with its defaults, as 64 hexadecimal digits."""
-        return digest(self.as_data())
+        """SHA-256 of the whole recipe with its defaults but `resources`, as 64 hexadecimal digits.
+
+        What is learned does not depend on the kind of node.
+        """
+        told = self.as_data()
+        del told["resources"]
+        return digest(told)
 
     def as_data(self) -> dict[str, Any]:
         """Return the recipe as plain data, defaults included, that `Recipe` reads again."""
