@@ -137,7 +137,7 @@ class Kfp(Section):
     """Address of its API, without user and password."""
     namespace: Label = "kubeflow"
     """Where runs belong, and their pods."""
-    token_variable: Variable = "KFP_TOKEN"
+    token_variable: Variable = "KFP_TOKEN"  # noqa: S105 - its name
     """Variable of the submitting person's environment that holds a bearer token; no token is sent where it is unset."""
     ca_file: str | None = None
     """Certificates that the server's is checked against; left out, the system's."""

@@ -35,10 +35,11 @@ def check_resources(recipe: Recipe, profile: Profile) -> None:
     Raises:
         UserError: with every stage whose kind is not, and the nearest right word.
     """
+    kinds = ", ".join(profile.nodes)
     wanted = recipe.resources.model_dump(exclude_none=True)
     wrong = [
         f"resources.{stage}: profile {profile.name} has no kind of node {kind!r}"
-        f"{nearest(kind, tuple(profile.nodes)) or f'; it has {', '.join(profile.nodes)}'}"
+        f"{nearest(kind, tuple(profile.nodes)) or f'; it has {kinds}'}"
         for stage, kind in wanted.items()
         if kind not in profile.nodes
     ]
