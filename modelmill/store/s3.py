@@ -22,6 +22,8 @@ _PART_BYTES = 32 * _MB
 _PART_THREADS = 4
 # S3 takes at most 10,000 parts (Amazon S3 user guide, "multipart upload limits").
 _MAX_PARTS = 10_000
+# Of 256 KiB, on their way to the disk.
+_PIECES_WAITING = 100
 _ATTEMPTS = 5
 
 _ABSENT = {"404", "NoSuchKey", "NotFound"}
@@ -105,8 +107,12 @@ class S3Backend:
 
     def fetch(self, key: str, path: Path) -> None:
         """Download a key to a file, several ranges at a time where it is large."""
+        from boto3.s3.transfer import TransferConfig
+
+        # boto3 holds a thousand pieces of 256 KiB that wait for a slow disk.
+        config = TransferConfig(max_concurrency=_PART_THREADS, max_io_queue=_PIECES_WAITING)
         with self._explained(key):
-            self._client().download_file(self.bucket, self.prefix + key, str(path))
+            self._client().download_file(self.bucket, self.prefix + key, str(path), Config=config)
 
     def exists(self, key: str) -> bool:
         """Return whether the key is there."""
