@@ -33,6 +33,7 @@ _FIELDS = {
     "MODELMILL_POD": "metadata.name",
     "MODELMILL_NAMESPACE": "metadata.namespace",
 }
+_SHARED_MEMORY = "/dev/shm"  # noqa: S108 - where every process looks for it
 _BACKOFF_SECONDS, _BACKOFF_FACTOR = 30, 2
 # Argo Workflows counts the longest time of a backoff from the first start of the step, its work included, and then
 # neither starts it again nor lets it run on: kfp's default of one hour would cut off every longer training.
@@ -131,12 +132,10 @@ def _for_kfp(quantity: str) -> str:
 
 
 def _volumes(task: Any, kind: NodeKind) -> None:
-    if kind.shared_memory is not None:
-        kubernetes.empty_dir_mount(
-            task, volume_name="shared-memory", mount_path="/dev/shm", medium="Memory", size_limit=kind.shared_memory
-        )
-    if kind.scratch is not None:
-        kubernetes.empty_dir_mount(task, volume_name="scratch", mount_path=SCRATCH, size_limit=kind.scratch)
+    if (size := kind.shared_memory) is not None:
+        kubernetes.empty_dir_mount(task, "shared-memory", _SHARED_MEMORY, medium="Memory", size_limit=size)
+    if (size := kind.scratch) is not None:
+        kubernetes.empty_dir_mount(task, "scratch", SCRATCH, size_limit=size)
 
 
 def _retry(task: Any, kind: NodeKind) -> None:
