@@ -69,13 +69,13 @@ def test_a_list_or_a_null_replaces_what_it_overrides(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("", "is empty"),
-        ("- a\n- b\n", ":1: a recipe is a mapping"),
+        ("- a\n- b\n", ":1: wants keys, each with a value, this is list"),
         ("name: x\nname: y\n", ":2: name: said twice; it stands on line 1 already"),
         ("name: [1\n", "not YAML"),
         ("a: b: c\n", ":1: not YAML"),
         ("name: !!python/object/apply:os.system ['false']\n", "not YAML"),
         ("extends: nowhere.yaml\n", ":1: extends: there is no file"),
-        ("extends: 3\n", "extends: wants the path of a recipe, got 3"),
+        ("extends: 3\n", "extends: wants the path of a file, got 3"),
         ("extends: recipe.yaml\n", "extends itself"),
     ],
 )
