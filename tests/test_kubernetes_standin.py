@@ -1,6 +1,5 @@
-"""The stand-in for Kubernetes' API server answers what the real one answers, and takes nothing that it would not take."""
+"""The stand-in for Kubernetes' API server answers as the real one, and takes nothing that that one would not take."""
 
-import json
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -32,7 +31,7 @@ def apply(cluster: Cluster, body: dict[str, Any], manager: str = "someone") -> A
         "PATCH",
         query_params=[("fieldManager", manager)],
         header_params={"Content-Type": "application/apply-patch+yaml", "Accept": "application/json"},
-        body=json.dumps(body),
+        body=body,
         auth_settings=["BearerToken"],
         response_type="object",
     )
@@ -69,7 +68,7 @@ def test_a_job_is_applied_twice_changed_in_nothing_that_is_fixed_and_deleted_whe
     body, code, _ = apply(cluster, train_job(trainer={"numNodes": 2}))
     assert (code, body["spec"]["runtimeRef"]["kind"]) == (201, "ClusterTrainingRuntime")
     assert apply(cluster, train_job(trainer={"numNodes": 2}))[1] == 200
-    with pytest.raises(ApiException, match="spec.trainer: field is immutable"):
+    with pytest.raises(ApiException, match=r"spec\.trainer: field is immutable"):
         apply(cluster, train_job(trainer={"numNodes": 3}))
     cluster.put("pods", pod("some-node-0-0-abcde", **{"jobset.sigs.k8s.io/jobset-name": "some"}))
     jobs = client.CustomObjectsApi(cluster.client())
@@ -153,7 +152,7 @@ def test_it_can_be_away_and_refuse(cluster: Cluster) -> None:
         core.list_namespaced_pod("modelmill")
     assert core.list_namespaced_pod("modelmill").items == []
     cluster.away = True
-    with pytest.raises(Exception, match="Max retries|aborted|closed"):
+    with pytest.raises(Exception, match=r"Max retries|aborted|closed"):
         core.list_namespaced_pod("modelmill")
 
 
