@@ -1,0 +1,81 @@
+"""The log of the first node, copied into the step's own while it comes, each line once."""
+
+import logging
+import sys
+import threading
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from modelmill.errors import ModelmillError
+from modelmill.trainjob.client import Api
+from modelmill.trainjob.spec import CONTAINER
+
+log = logging.getLogger(__name__)
+
+# Between two tries to open a log that is not there yet, or broke off.
+_AGAIN_SECONDS = 1.0
+# How long the last lines may take, once the container has ended.
+_LAST_SECONDS = 20.0
+
+
+@dataclass(kw_only=True)
+class Follower:
+    """Copies logs of pods to this process's standard error, in a thread; one pod after another."""
+
+    api: Api
+    _pod: str = field(default="", init=False)
+    _thread: threading.Thread | None = field(default=None, init=False)
+    _over: threading.Event = field(default_factory=threading.Event, init=False)
+    _since: str = field(default="", init=False)
+    """The second of the last line, as the server is asked for what came from then on."""
+    _seen: set[bytes] = field(default_factory=set, init=False)
+    """The lines of that second, with their times: they come again when a log is opened again."""
+
+    def follow(self, pod: str) -> None:
+        """Copy the log of a pod from now on; one that is followed already stays so."""
+        if pod == self._pod:
+            return
+        self.finish()
+        self._pod, self._since, self._seen, self._over = pod, "", set(), threading.Event()
+        self._thread = threading.Thread(target=self._copy, args=(pod, self._over), name="log", daemon=True)
+        self._thread.start()
+
+    def finish(self, seconds: float = _LAST_SECONDS) -> None:
+        """Wait for the last lines of a container that has ended, or of one that is no more."""
+        self._over.set()
+        if self._thread is not None:
+            self._thread.join(seconds)
+            self._thread = None
+
+    def _copy(self, pod: str, over: threading.Event) -> None:
+        from urllib3.exceptions import HTTPError
+
+        while True:
+            # What is said before the stream begins is in it: a log that was opened after the end is whole.
+            last = over.is_set()
+            try:
+                with self.api.follow(pod, CONTAINER, self._since) as stream:
+                    self._pass_on(stream)
+            except (ModelmillError, HTTPError, OSError) as error:
+                log.debug("the log of %s breaks off: %s", pod, error)
+            if last:
+                return
+            over.wait(_AGAIN_SECONDS)
+
+    def _pass_on(self, stream: Any) -> None:
+        for line in stream:
+            stamp, _, said = line.partition(b" ")
+            if line in self._seen:
+                continue
+            try:
+                at = datetime.fromisoformat(stamp.decode())
+            except ValueError:
+                said = line
+            else:
+                second = at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+                if second != self._since:
+                    self._since, self._seen = second, set()
+                self._seen.add(line)
+            sys.stderr.write(said.decode(errors="replace"))
+            sys.stderr.flush()
