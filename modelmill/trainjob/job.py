@@ -47,9 +47,10 @@ class Stop:
     def listen(self) -> None:
         """From now on the signals only set the wish."""
         for each in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(each, self._note)
+            signal.signal(each, self.ask)
 
-    def _note(self, number: int, _frame: object) -> None:
+    def ask(self, number: int, _frame: object = None) -> None:
+        """Ask for the end, as a signal does."""
         self._signal = number
         self._asked.set()
 
