@@ -1,4 +1,4 @@
-"""Starts a step again as several processes that train together: by torchrun's launcher, on several nodes by a TrainJob."""
+"""Starts a step as several processes that train together: by torchrun's launcher, on several nodes by a TrainJob."""
 
 import logging
 import os
