@@ -31,7 +31,15 @@ def begin(job: TrainJob, pod: Object) -> None:
         found = None
     if found is None:
         _refuse_another_run(job)
-    job.patiently(lambda: _applied(job, body))
+    try:
+        job.patiently(lambda: _applied(job, body))
+    except Refused as refusal:
+        # Another release of Trainer, or someone's webhook, takes it for another one: then it is not gone on with.
+        if found is None or refusal.code != 422:
+            raise
+        _clear(job)
+        found = None
+        job.patiently(lambda: _applied(job, body))
     said = "is made" if found is None else "was made by an earlier start of this step, and goes on"
     log.info("TrainJob %s %s: %d nodes, %d processes each", job.name, said, job.asked.kind.nodes, job.asked.processes)
 

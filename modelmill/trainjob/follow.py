@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from modelmill.errors import ModelmillError
-from modelmill.trainjob.client import Api
+from modelmill.trainjob.client import Api, Away, Refused
 from modelmill.trainjob.spec import CONTAINER
 
 log = logging.getLogger(__name__)
@@ -57,8 +56,13 @@ class Follower:
             try:
                 with self.api.follow(pod, CONTAINER, self._since) as stream:
                     self._pass_on(stream)
-            except (ModelmillError, HTTPError, OSError) as error:
+            except (Away, HTTPError, OSError) as error:
                 log.debug("the log of %s breaks off: %s", pod, error)
+            except Refused as refusal:
+                # One that has not started yet has no log (400), one that was removed has none any more (404).
+                if refusal.code not in {400, 404}:
+                    log.warning("the log of the first node cannot be read: %s", refusal)
+                    return
             if last:
                 return
             over.wait(_AGAIN_SECONDS)

@@ -80,6 +80,9 @@ def _hindrances(asked: Asked, seen: Seen) -> Iterator[Hindrance]:
     if seen.job["spec"].get("suspend"):
         queue = f"in the queue {asked.kind.queue} " if asked.kind.queue else ""
         yield Hindrance(sort="queue", sentence=f"waits {queue}for its turn")
+    elif not seen.pods:
+        sentence = "has no pods yet; does Trainer's controller run? kubectl get pods -n kubeflow-system"
+        yield Hindrance(sort="controller", sentence=sentence)
 
 
 def _not_started(which: str, pod: Mapping[str, Any]) -> Hindrance | None:

@@ -65,7 +65,8 @@ def test_a_pod_that_no_machine_takes_says_what_is_short_and_waits_as_long_as_it_
 
 def test_a_job_in_a_queue_says_in_which() -> None:
     assert hindered(suspend=True).sentence == "waits in the queue large-gpu for its turn"
-    assert hindrance(asked(GPUS), seen()) is None
+    assert "does Trainer's controller run?" in hindered().sentence
+    assert hindrance(asked(GPUS), seen(*(node_pod(JOB, number, state=running()) for number in (0, 1)))) is None
 
 
 @pytest.mark.parametrize(("limit", "seconds"), [("4", 0), ("8", None)])
