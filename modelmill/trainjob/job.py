@@ -11,7 +11,7 @@ from typing import TypeVar
 from modelmill.errors import Interrupted
 from modelmill.trainjob.client import Api, Away, Object, Refused
 from modelmill.trainjob.seen import Hindrance, Seen
-from modelmill.trainjob.spec import JOBSET_LABEL, Asked
+from modelmill.trainjob.spec import CONTAINER, JOBSET_LABEL, REPLICATED_LABEL, Asked
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -94,7 +94,8 @@ class TrainJob:
         Raises:
             Away, Refused: they cannot be known.
         """
-        seen = Seen(job=job, pods=self.api.find("pods", labelSelector=f"{JOBSET_LABEL}={self.name}"))
+        wanted = f"{JOBSET_LABEL}={self.name},{REPLICATED_LABEL}={CONTAINER}"
+        seen = Seen(job=job, pods=self.api.find("pods", labelSelector=wanted))
         if len(seen.nodes) >= self.asked.kind.nodes:
             return seen
         try:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from modelmill.profile import NodeKind
-from modelmill.trainjob.spec import CONTAINER, INDEX_LABEL, JOBSET_LABEL, Asked
+from modelmill.trainjob.spec import CONTAINER, INDEX_LABEL, JOBSET_LABEL, REPLICATED_LABEL, Asked
 from tests.kubernetes_cluster import Cluster, Object, now
 
 KIND: dict[str, Any] = {"nodes": 2, "cpu": "4", "memory": "16Gi"}
@@ -85,7 +85,7 @@ def node_pod(job: str, number: int, **status: Any) -> Object:
     return {
         "metadata": {
             "name": f"{job}-node-0-{number}-abcde",
-            "labels": {JOBSET_LABEL: job, INDEX_LABEL: str(number)},
+            "labels": {JOBSET_LABEL: job, REPLICATED_LABEL: CONTAINER, INDEX_LABEL: str(number)},
             "annotations": {INDEX_LABEL: str(number)},
         },
         "spec": {"containers": [{"name": CONTAINER, "image": "some", "resources": {"limits": limits}}]},

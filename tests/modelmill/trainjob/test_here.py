@@ -1,4 +1,4 @@
-"""What a step makes of its kind of node: processes here, nodes elsewhere, or a sentence where there is less than said."""
+"""What a step makes of its kind of node: processes here, nodes elsewhere, or a sentence where there is less."""
 
 import json
 from pathlib import Path
@@ -40,9 +40,7 @@ def test_a_step_outside_of_a_cluster_says_that_nodes_are_there(monkeypatch: pyte
     monkeypatch.setenv("MODELMILL_NODE", json.dumps({"nodes": 2}))
     monkeypatch.delenv("KUBECONFIG", raising=False)
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-    with pytest.raises(
-        ModelmillError, match=r"^finetune: Kubernetes cannot be asked for nodes: .* trains in a cluster"
-    ):
+    with pytest.raises(ModelmillError, match=r"^finetune: Kubernetes cannot be asked for nodes: .* in a cluster"):
         launch("finetune", SETTINGS, COMMAND, EVENTS)
 
 
