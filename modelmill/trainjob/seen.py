@@ -111,7 +111,7 @@ def _not_placed(asked: Asked, which: str, pod: Mapping[str, Any]) -> Hindrance |
             sort="queue", sentence=f"{which} waits for its turn in the queue {asked.kind.queue or ''}".strip()
         )
     said = " ".join(str(found.get("message", "")).split())
-    short = sorted(set(re.findall(r"Insufficient ([\w./-]+?)(?=[,.;\s]|$)", said)))
+    short = sorted(set(re.findall(r"Insufficient ([\w-]+(?:[./][\w-]+)*)", said)))
     why = [f"too little {' and '.join(short)} is free"] if short else []
     if "node affinity/selector" in said or "node selector" in said:
         why.append(f"no node has the labels {dict(asked.kind.selector)}" if asked.kind.selector else "no node fits")
