@@ -14,8 +14,6 @@ log = logging.getLogger(__name__)
 
 # Between two tries to open a log that is not there yet, or broke off.
 _AGAIN_SECONDS = 1.0
-# How long the last lines may take, once the container has ended.
-_LAST_SECONDS = 20.0
 
 
 @dataclass(kw_only=True)
@@ -35,12 +33,12 @@ class Follower:
         """Copy the log of a pod from now on; one that is followed already stays so."""
         if pod == self._pod:
             return
-        self.finish()
+        self.finish(_AGAIN_SECONDS)
         self._pod, self._since, self._seen, self._over = pod, "", set(), threading.Event()
         self._thread = threading.Thread(target=self._copy, args=(pod, self._over), name="log", daemon=True)
         self._thread.start()
 
-    def finish(self, seconds: float = _LAST_SECONDS) -> None:
+    def finish(self, seconds: float) -> None:
         """Wait for the last lines of a container that has ended, or of one that is no more."""
         self._over.set()
         if self._thread is not None:

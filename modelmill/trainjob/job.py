@@ -33,6 +33,10 @@ class Times:
     """After a first node has failed, for the others to: which of them was the cause is seen only then."""
     result: float = 60.0
     """For the result of a TrainJob that is complete."""
+    log: float = 20.0
+    """For the last lines of the first node's log, once it is done."""
+    hurry: float = 1.0
+    """For them where something failed, or the pod's time is short."""
     quiet: float = 60.0
     """A hindrance that lasts is told so late."""
 

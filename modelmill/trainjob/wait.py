@@ -27,8 +27,6 @@ log = logging.getLogger(__name__)
 _TAIL_LINES = 60
 # Of many broken nodes so many are read: those that failed first.
 _TAILS = 16
-# The log's last lines, where the pod's time is short.
-_HURRY_SECONDS = 1.0
 
 
 def train_on_nodes(asked: Asked) -> "Result":
@@ -78,9 +76,9 @@ class Wait:
             # Also what no one foresaw leaves no nodes behind; what could not begin has none.
             if begun or isinstance(error, Interrupted):
                 self.job.remove()
-            follower.finish(_HURRY_SECONDS)
+            follower.finish(self.job.times.hurry)
             raise
-        follower.finish()
+        follower.finish(self.job.times.log)
         return made
 
     def _watched(self, follower: Follower) -> "Result":
@@ -138,7 +136,7 @@ class Wait:
             later = self.job.patiently(lambda: self.job.look(job))
             # Whoever ends the other pods may take those that failed with them.
             seen = later if broken(later) or not broken(seen) else seen
-        follower.finish()
+        follower.finish(self.job.times.hurry)
         why = failure(self.job.asked, seen, self._tails(broken(seen)))
         raise (UserError if why.exit_code == 2 else ModelmillError)(why.sentence)
 

@@ -16,7 +16,7 @@ from modelmill.trainjob.wait import Wait
 from tests.kubernetes_standin import Cluster, Object
 from tests.modelmill.trainjob.played import asked, node_pod, running
 
-QUICK = Times(poll=0.05, away=2, gone=2, leave=2, settle=0.2, result=0.3, quiet=0.05)
+QUICK = Times(poll=0.05, away=2, gone=2, leave=2, settle=0.2, result=0.3, log=1, hurry=0.1, quiet=0.05)
 MADE = Result(outputs={"model": "models/some.json"}, summary={"loss": 1.5}, metadata={"model": {"loss": 1.5}})
 
 

@@ -57,7 +57,7 @@ def test_an_older_attempt_that_does_not_go_is_said_to_be_held(play: Play) -> Non
     future = play.wait()
     play.nodes(state=ended(1))
     assert "node 2 of 2" in refused(future)
-    assert "is still there after" in refused(play.wait(times=Times(poll=0.05, gone=0.3, leave=0.1)))
+    assert "is still there after" in refused(play.wait(times=Times(poll=0.05, gone=0.3, leave=0.1, hurry=0.1)))
 
 
 def test_another_run_at_the_very_same_training_is_refused(play: Play) -> None:
