@@ -89,10 +89,11 @@ class Wait:
             except Away as error:
                 # The training goes on without the server, and its result comes by the store.
                 self.job.tell_away(error)
+                made = taken(self.store, self.job.name)
             else:
                 made = self._judged(seen, follower)
-                if made is not None:
-                    return made
+            if made is not None:
+                return made
             self.job.stop.wait(self.job.times.poll)
 
     def _judged(self, seen: Seen | None, follower: Follower) -> "Result | None":

@@ -85,15 +85,17 @@ def test_a_job_without_a_result_says_that_its_store_may_be_another(play: Play) -
 def test_a_server_that_is_away_is_waited_for_and_the_training_goes_on(
     play: Play, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    future = play.wait()
+    first, second = play.wait(), play.wait()
     play.nodes()
+    play.cluster.wait_for(lambda: play.asked_for("GET", "/log") == 2)
     play.cluster.away = True
     play.cluster.wait_for(lambda: "Kubernetes' API server does not answer" in caplog.text)
     monkeypatch.setenv(JOB_VARIABLE, asked().name)
     hand_back(play.store, MADE)
-    play.cluster.change("trainjobs", asked().name, status=condition("Complete"))
+    assert first.result(60) == MADE, "the result came by the store"
     play.cluster.away = False
-    assert future.result(60) == MADE
+    assert second.result(60) == MADE
+    assert play.job(), "a training that is done was removed"
 
 
 def test_a_server_in_trouble_is_asked_again(play: Play) -> None:
