@@ -24,17 +24,13 @@ class Follower:
     _pod: str = field(default="", init=False)
     _thread: threading.Thread | None = field(default=None, init=False)
     _over: threading.Event = field(default_factory=threading.Event, init=False)
-    _since: str = field(default="", init=False)
-    """The second of the last line, as the server is asked for what came from then on."""
-    _seen: set[bytes] = field(default_factory=set, init=False)
-    """The lines of that second, with their times: they come again when a log is opened again."""
 
     def follow(self, pod: str) -> None:
         """Copy the log of a pod from now on; one that is followed already stays so."""
         if pod == self._pod:
             return
         self.finish(_AGAIN_SECONDS)
-        self._pod, self._since, self._seen, self._over = pod, "", set(), threading.Event()
+        self._pod, self._over = pod, threading.Event()
         self._thread = threading.Thread(target=self._copy, args=(pod, self._over), name="log", daemon=True)
         self._thread.start()
 
@@ -48,12 +44,13 @@ class Follower:
     def _copy(self, pod: str, over: threading.Event) -> None:
         from urllib3.exceptions import HTTPError
 
+        lines = _Lines()
         while True:
             # What is said before the stream begins is in it: a log that was opened after the end is whole.
             last = over.is_set()
             try:
-                with self.api.follow(pod, CONTAINER, self._since) as stream:
-                    self._pass_on(stream)
+                with self.api.follow(pod, CONTAINER, lines.since) as stream:
+                    lines.pass_on(stream)
             except (Away, HTTPError, OSError) as error:
                 log.debug("the log of %s breaks off: %s", pod, error)
             except Refused as refusal:
@@ -65,10 +62,21 @@ class Follower:
                 return
             over.wait(_AGAIN_SECONDS)
 
-    def _pass_on(self, stream: Any) -> None:
+
+@dataclass(kw_only=True)
+class _Lines:
+    """The lines of one log, each passed on once, however often the log is opened."""
+
+    since: str = ""
+    """The second of the last line, as the server is asked for what came from then on."""
+    seen: set[bytes] = field(default_factory=set)
+    """The lines of that second, with their times: they come again when the log is opened again."""
+
+    def pass_on(self, stream: Any) -> None:
+        """Write what comes to this process's standard error, without the times."""
         for line in stream:
             stamp, _, said = line.partition(b" ")
-            if line in self._seen:
+            if line in self.seen:
                 continue
             try:
                 at = datetime.fromisoformat(stamp.decode())
@@ -76,8 +84,8 @@ class Follower:
                 said = line
             else:
                 second = at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-                if second != self._since:
-                    self._since, self._seen = second, set()
-                self._seen.add(line)
+                if second != self.since:
+                    self.since, self.seen = second, set()
+                self.seen.add(line)
             sys.stderr.write(said.decode(errors="replace"))
             sys.stderr.flush()
