@@ -53,12 +53,13 @@ def main(
     inputs: Sequence[str],
     call: Callable[..., Result],
     arguments: Sequence[str] | None = None,
-    launch: Callable[[str, S, Sequence[str], Events], int | None] | None = None,
+    launch: Callable[[str, S, Sequence[str], Events], int | Result | None] | None = None,
 ) -> int:
     """Run one component and return its exit code: 0 done, 1 failed, 2 the user's input is wrong.
 
     `call` gets the step, its settings, and each input by its name. `launch` may run the component in several processes
-    instead, each of which comes here again with its rank in the environment; the first of them speaks for all.
+    instead, each of which comes here again with its rank in the environment; the first of them speaks for all, unless
+    they ran on other nodes and `launch` has their result.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     rank = int(os.environ.get("RANK", "0"))
@@ -72,12 +73,15 @@ def main(
         events.emit("started", pid=os.getpid())
     try:
         settings = settings_class.model_validate_json(parsed.settings)
-        code = launch(stage, settings, arguments, events) if launch is not None else None
-        if code is not None:
+        made = launch(stage, settings, arguments, events) if launch is not None else None
+        if isinstance(made, int):
             _keep_failure(events, said)
-            return code
-        with _stepping(name, events, settings, parsed, rank) as step:
-            result = call(step, settings, **{key: getattr(parsed, key) for key in inputs})
+            return made
+        if made is None:
+            with _stepping(name, events, settings, parsed, rank) as step:
+                made = call(step, settings, **{key: getattr(parsed, key) for key in inputs})
+                _hand_back(step, made, rank)
+        result = made
         if rank:
             return 0
         _write_outputs(parsed.executor_input, result)
@@ -162,6 +166,14 @@ def _room_in(scratch: Path) -> Iterator[None]:
             raise
         way_out = "make room or set TMPDIR to a folder on a larger disk"
         raise ModelmillError(f"{scratch}: {full(scratch)}; {way_out}") from error
+
+
+def _hand_back(step: Step, result: Result, rank: int) -> None:
+    """Give a result to the step that waits for it on another node, if one does."""
+    if rank == 0 and os.environ.get("MODELMILL_TRAINJOB"):
+        from modelmill.trainjob.result import hand_back
+
+        hand_back(step.store, result)
 
 
 def _failed(events: Events, said: LastLines, error: ModelmillError) -> int:
