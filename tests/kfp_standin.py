@@ -188,5 +188,6 @@ def kfp_server(**known: Any) -> Iterator[KfpStandIn]:
         try:
             yield state
         finally:
+            state.away_until = float("inf")
             server.shutdown()
             thread.join()
