@@ -10,7 +10,9 @@ import typer
 
 from modelmill.errors import ModelmillError, UserError
 from modelmill.home import be_private, share_cores
+from pipelines.cluster_cli import submit
 from pipelines.models_cli import models_app
+from pipelines.runs_cli import runs_app
 from pipelines.saying import Json, say
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, as in finetune.lr=1e-4.")
 ]
 app.add_typer(models_app, name="models")
+app.add_typer(runs_app, name="runs")
+app.command()(submit)
 
 
 def main() -> None:
