@@ -14,6 +14,7 @@ from pipelines.cluster_cli import submit
 from pipelines.models_cli import models_app
 from pipelines.runs_cli import runs_app
 from pipelines.saying import Json, say
+from pipelines.schedule_cli import schedule_app
 
 if TYPE_CHECKING:
     from pipelines.recipe import Recipe
@@ -33,6 +34,7 @@ Overrides = Annotated[
 ]
 app.add_typer(models_app, name="models")
 app.add_typer(runs_app, name="runs")
+app.add_typer(schedule_app, name="schedule")
 app.command()(submit)
 
 

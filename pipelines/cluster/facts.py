@@ -40,14 +40,16 @@ class Facts(Section):
     schedule_digest: str = ""
     """SHA-256 of what the schedule's file says, recipe and profile included."""
     part: str = ""
-    """Which stretch of a schedule's time this is, where it has several."""
+    """When the stretch of a schedule's time that this is begins, where it has several."""
+    says: Mapping[str, str] = {}
+    """What the schedule's file says, to be compared with what it says later."""
 
     def text(self) -> str:
         """Return the description."""
         return canonical_json(self.model_dump(mode="json"))
 
     @classmethod
-    def of(cls, recipe: Recipe, profile: Profile, until: Stage, **known: str) -> "Facts":
+    def of(cls, recipe: Recipe, profile: Profile, until: Stage, **known: Any) -> "Facts":
         """Return the facts of a recipe that is run by a profile."""
         return cls(
             recipe=recipe.name,

@@ -19,8 +19,10 @@ from pipelines.recipe import Recipe
 Say = Callable[[str], None]
 
 
-def carried(recipe: Recipe, store: Store, say: Say = lambda _: None) -> Recipe:
+def carried(recipe: Recipe, store: Store, say: Say = lambda _: None, *, put: bool = True) -> Recipe:
     """Return a recipe that names nothing of this machine: local URIs became addresses in the store.
+
+    Without `put` nothing is copied, and the addresses are those that the copies would have.
 
     Raises:
         UserError: a file is not there, or has a name that no object can have.
@@ -33,7 +35,7 @@ def carried(recipe: Recipe, store: Store, say: Say = lambda _: None) -> Recipe:
         if not _is_local(uri, is_base):
             continue
         if uri not in known:
-            known[uri] = _copied(uri, store, say, is_base=is_base)
+            known[uri] = _copied(uri, store, say if put else None, is_base=is_base)
         holder[key] = known[uri]
     return Recipe.model_validate_json(json.dumps(data)) if known else recipe
 
@@ -62,22 +64,15 @@ def _is_local(uri: str, is_base: bool) -> bool:
     return uri.startswith("package://") or ("://" not in uri and not (is_base and is_reference(uri)))
 
 
-def _copied(uri: str, store: Store, say: Say, *, is_base: bool) -> str:
+def _copied(uri: str, store: Store, say: Say | None, *, is_base: bool) -> str:
     files = list_files(uri)
     if is_base:
         files = [file for file in files if file.name.endswith(READ) and "/" not in file.name]
         check_files(uri, {file.name for file in files})
     _check_names(uri, files)
     folder = f"sources/{listed(files)}"
-    total = sum(file.bytes for file in files)
-    say(f"copying {shown(uri)} to the store: {len(files)} {'file' if len(files) == 1 else 'files'}, {total:,} bytes")
-    for file in files:
-        store.put_source(f"{folder}/{file.name}", locate(file.uri))
-    if listed(list_files(uri)) != listed(files) and not is_base:
-        raise ModelmillError(
-            f"{shown(uri)}: changed while it was copied; delete {store.place(folder)}/ and submit again when nothing "
-            "writes to it"
-        )
+    if say is not None:
+        _put(uri, files, folder, store, say, whole=not is_base)
     alone = len(files) == 1 and not is_base and _is_file(uri)
     return store.place(f"{folder}/{files[0].name}" if alone else f"{folder}/")
 
@@ -97,3 +92,16 @@ def _check_names(uri: str, files: Sequence[SourceFile]) -> None:
                 f"{shown(uri)}: {file.name!r} cannot be the name of an object that is read again; rename it to plain "
                 "ASCII letters without a '.' or '_' at its start, or put it into a bucket and name that"
             )
+
+
+def _put(uri: str, files: Sequence[SourceFile], folder: str, store: Store, say: Say, *, whole: bool) -> None:
+    total = sum(file.bytes for file in files)
+    say(f"copying {shown(uri)} to the store: {len(files)} {'file' if len(files) == 1 else 'files'}, {total:,} bytes")
+    for file in files:
+        store.put_source(f"{folder}/{file.name}", locate(file.uri))
+    after = [file for file in list_files(uri) if whole or file.name in {one.name for one in files}]
+    if listed(after) != listed(files):
+        raise ModelmillError(
+            f"{shown(uri)}: changed while it was copied; delete {store.place(folder)}/ and submit again when nothing "
+            "writes to it"
+        )
