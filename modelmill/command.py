@@ -21,9 +21,10 @@ from pydantic import ValidationError
 
 from modelmill.digest import canonical_json
 from modelmill.disk import full, is_full
-from modelmill.errors import Interrupted, ModelmillError, UserError, without_credentials
+from modelmill.errors import Interrupted, ModelmillError, UserError, without_secrets
 from modelmill.events import Events
 from modelmill.home import be_private, share_cores
+from modelmill.last_lines import LastLines
 from modelmill.settings import Section
 from modelmill.step import Step
 
@@ -65,7 +66,7 @@ def main(
     name = parsed.step or stage
     be_private()
     share_cores()
-    _log_to_file(name)
+    said = _log(name)
     events = Events.from_environment(name, rank)
     if "RANK" not in os.environ:
         events.emit("started", pid=os.getpid())
@@ -73,6 +74,7 @@ def main(
         settings = settings_class.model_validate_json(parsed.settings)
         code = launch(stage, settings, arguments, events) if launch is not None else None
         if code is not None:
+            _keep_failure(events, said)
             return code
         with _stepping(name, events, settings, parsed, rank) as step:
             result = call(step, settings, **{key: getattr(parsed, key) for key in inputs})
@@ -80,12 +82,14 @@ def main(
             return 0
         _write_outputs(parsed.executor_input, result)
     except ValidationError as error:
-        return _failed(events, UserError(f"{name}: settings refused: {error}"))
+        return _failed(events, said, UserError(f"{name}: settings refused: {error}"))
     except ModelmillError as error:
-        return _failed(events, error)
+        return _failed(events, said, error)
     except Exception as error:  # noqa: BLE001 - the last line of defence: what no one foresaw still ends in one clear line
-        sys.stderr.write(without_credentials(traceback.format_exc()))
-        return _failed(events, ModelmillError(without_credentials(f"{name}: {type(error).__name__}: {error}")))
+        trace = without_secrets(traceback.format_exc())
+        sys.stderr.write(trace)
+        said.add(trace)
+        return _failed(events, said, ModelmillError(without_secrets(f"{name}: {type(error).__name__}: {error}")))
     events.emit("done", exit_code=0, outputs=dict(result.outputs), summary=dict(result.summary))
     sys.stdout.write(json.dumps({**result.outputs, "summary": dict(result.summary)}) + "\n")
     return 0
@@ -108,7 +112,8 @@ def _parse(
     return parser.parse_args(arguments)
 
 
-def _log_to_file(name: str) -> None:
+def _log(name: str) -> LastLines:
+    """Log to standard error, or to the file that the environment wants; return what keeps the last lines."""
     folder = os.environ.get(LOGS_VARIABLE)
     if folder:
         # File descriptors, not sys.stdout: libraries in C and child processes write there too.
@@ -116,9 +121,14 @@ def _log_to_file(name: str) -> None:
         os.dup2(log, 1)
         os.dup2(log, 2)
         os.close(log)
+    said = LastLines()
     logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr, force=True
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        handlers=[logging.StreamHandler(sys.stderr), said],
+        force=True,
     )
+    return said
 
 
 @contextmanager
@@ -154,10 +164,19 @@ def _room_in(scratch: Path) -> Iterator[None]:
         raise ModelmillError(f"{scratch}: {full(scratch)}; {way_out}") from error
 
 
-def _failed(events: Events, error: ModelmillError) -> int:
+def _failed(events: Events, said: LastLines, error: ModelmillError) -> int:
     logging.getLogger("modelmill").error("%s", error)
     events.emit("failed", exit_code=error.exit_code, message=str(error), interrupted=isinstance(error, Interrupted))
+    _keep_failure(events, said)
     return error.exit_code
+
+
+def _keep_failure(events: Events, said: LastLines) -> None:
+    """Keep why a step failed where no one reads its events: on a cluster, whoever tells of the run asks MLflow."""
+    from modelmill.tracking import RUN_VARIABLE, keep_failure
+
+    if events.failure and events.path is None and os.environ.get(RUN_VARIABLE):
+        keep_failure(events.step, events.failure, said.lines)
 
 
 def _write_outputs(executor_input: str, result: Result) -> None:

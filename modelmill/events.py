@@ -33,6 +33,8 @@ class Events:
     _last_what: str = field(default="", repr=False)
     _cut: bool = field(default=False, repr=False)
     """Whether the last line may stand there without its end."""
+    failure: str = field(default="", init=False)
+    """Why the step failed, '' where it did not or was asked to stop; known also without a file."""
 
     @classmethod
     def from_environment(cls, step: str, rank: int = 0) -> "Events":
@@ -51,6 +53,8 @@ class Events:
 
     def emit(self, kind: str, **values: Any) -> None:
         """Append one event; on a full disk it is lost, with a warning: to tell of the work is not worth the work."""
+        if kind == "failed" and not values["interrupted"]:
+            self.failure = values["message"]
         if self.path is None:
             return
         line = json.dumps({"step": self.step, "kind": kind, "time": time.time(), **values}) + "\n"

@@ -4,33 +4,66 @@ Secrets are named, never held: a profile has the name of a Kubernetes Secret and
 repository beside the recipes.
 """
 
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from modelmill.errors import is_secret, without_credentials
+from modelmill.quantities import (
+    Cores,
+    Duration,
+    Key,
+    Label,
+    LabelName,
+    LabelValue,
+    Name,
+    Quantity,
+    Resource,
+    Value,
+    Variable,
+    Written,
+    bytes_of,
+    seconds_of,
+)
 from modelmill.settings import Section
+from modelmill.sources import nearest
 
-# RFC 1123 names, as Kubernetes' API wants them.
-_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
-_NAME = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
-_VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
-_QUANTITY = r"^[0-9]+(\.[0-9]+)?(Ki|Mi|Gi|Ti|k|M|G|T)?$"
-_UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-# What the environment's names give away; such a value belongs into a Secret.
-_SECRET_WORDS = re.compile(r"SECRET|PASSWORD|TOKEN|CREDENTIAL|ACCESS_KEY|API_KEY|PRIVATE", re.IGNORECASE)
+__all__ = [
+    "OWN_VARIABLES",
+    "SCRATCH",
+    "FromConfigMap",
+    "FromSecret",
+    "Images",
+    "Kfp",
+    "NodeKind",
+    "Profile",
+    "Toleration",
+    "bytes_of",
+    "seconds_of",
+]
 
-Label = Annotated[str, Field(pattern=_LABEL, max_length=63)]
-Name = Annotated[str, Field(pattern=_NAME, max_length=253)]
-Variable = Annotated[str, Field(pattern=_VARIABLE)]
-Quantity = Annotated[str, Field(pattern=_QUANTITY)]
-"""Bytes, as Kubernetes writes them: `512Mi`, `80Gi`."""
-Cores = Annotated[str, Field(pattern=r"^([0-9]+(\.[0-9]+)?|[0-9]+m)$")]
-"""Processor cores, as Kubernetes writes them: `4`, `0.5`, `500m`."""
-Duration = Annotated[str, Field(pattern=r"^[1-9][0-9]*[smhd]$")]
-"""A time: `90s`, `30m`, `12h`, `2d`."""
+# Variables of a step that say what another key of the profile says, or what only its pod knows.
+OWN_VARIABLES = {
+    "MODELMILL_STORE": "`store` says it",
+    "MLFLOW_TRACKING_URI": "`mlflow` says it",
+    "MLFLOW_EXPERIMENT_NAME": "`experiment` says it",
+    "MODELMILL_PROFILE": "`name` says it",
+    "MODELMILL_NODE": "`nodes` says it",
+    "MODELMILL_PIPELINE": "the recipe's name is it",
+    "MODELMILL_RUN": "the run's id is it",
+    "MODELMILL_POD": "the pod's name is it",
+    "MODELMILL_NAMESPACE": "the pod's namespace is it",
+    "TMPDIR": "`scratch` of a kind of node says it",
+}
+Address = Annotated[str, Written(r"https?://[^\s@]+", "an address http(s)://host, without user and password")]
+PinnedImage = Annotated[str, Written(r"[^\s@]+@sha256:[0-9a-f]{64}", "an image with its digest, NAME@sha256:…")]
+Registry = Annotated[
+    str, Written(r"[a-z0-9][a-zA-Z0-9.:/_-]*", "a registry and a path, such as registry.example.com/ml")
+]
+SCRATCH = "/scratch"
+"""Where a step's scratch folder is mounted, and what its TMPDIR is."""
 
 
 class FromSecret(Section):
@@ -38,7 +71,7 @@ class FromSecret(Section):
 
     name: Name
     """Of the Secret, in the namespace of the run."""
-    keys: Mapping[Variable, str] = Field(min_length=1)
+    keys: Mapping[Variable, Key] = Field(min_length=1)
     """Key of the Secret by environment variable."""
     optional: bool = False
     """Whether a step starts where the Secret or the key is not there."""
@@ -49,7 +82,7 @@ class FromConfigMap(Section):
 
     name: Name
     """Of the ConfigMap, in the namespace of the run."""
-    keys: Mapping[Variable, str] = Field(min_length=1)
+    keys: Mapping[Variable, Key] = Field(min_length=1)
     """Key of the ConfigMap by environment variable."""
     optional: bool = False
     """Whether a step starts where the ConfigMap or the key is not there."""
@@ -58,11 +91,11 @@ class FromConfigMap(Section):
 class Toleration(Section):
     """A taint that a step's pod puts up with."""
 
-    key: str
+    key: LabelName
     """Of the taint."""
     operator: Literal["Equal", "Exists"] = "Exists"
     """Whether the taint's value must be `value`, or may be any."""
-    value: str | None = None
+    value: LabelValue | None = None
     """Of the taint, for Equal."""
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
     """Of the taint; left out, any."""
@@ -81,7 +114,7 @@ class NodeKind(Section):
     """Cores that a step asks for and gets."""
     memory: Quantity = "8Gi"
     """Memory that a step asks for, and the most that it may use."""
-    device: str | None = Field(default=None, pattern=r"^[a-z0-9.-]+/[A-Za-z0-9._-]+$")
+    device: Resource | None = None
     """Kubernetes resource of an accelerator, such as `nvidia.com/gpu`."""
     count: int = Field(default=1, ge=1, le=64)
     """Accelerators of a node that a step takes; one process trains on each."""
@@ -93,7 +126,7 @@ class NodeKind(Section):
     """Nodes that train one model together; more than one through a TrainJob of Kubeflow Trainer."""
     runtime: Name = "torch-distributed"
     """ClusterTrainingRuntime of the TrainJob, where there are several nodes."""
-    selector: Mapping[str, str] = Field(default_factory=dict)
+    selector: Mapping[LabelName, LabelValue] = Field(default_factory=dict)
     """Labels that a node must have."""
     tolerations: tuple[Toleration, ...] = ()
     """Taints that a node may have."""
@@ -107,7 +140,7 @@ class NodeKind(Section):
     """How often a failed step is started again; it goes on from its checkpoint."""
     queue: Label | None = None
     """Kueue's LocalQueue, in which the step's pod waits for its turn."""
-    environment: Mapping[Variable, str] = Field(default_factory=dict)
+    environment: Mapping[Variable, Value] = Field(default_factory=dict)
     """Variables of the steps on this kind, such as NCCL_SOCKET_IFNAME."""
     price_per_hour: float | None = Field(default=None, ge=0)
     """What one such node costs an hour, in the profile's currency."""
@@ -118,6 +151,17 @@ class NodeKind(Section):
         if self.device is None and stray:
             raise ValueError(f"{', '.join(stray)}: there is no `device` that this is of, such as nvidia.com/gpu")
         return self
+
+    @model_validator(mode="after")
+    def _shared_memory_is_memory(self) -> Self:
+        # Files in memory count against the container's limit: at that size the step would be killed, not refused.
+        if self.shared_memory is not None and bytes_of(self.shared_memory) >= bytes_of(self.memory):
+            raise ValueError(f"shared_memory: {self.shared_memory} is a part of memory, which is {self.memory} in all")
+        return self
+
+    def price(self, seconds: float) -> float | None:
+        """Return what a step of so many seconds costs on all its nodes, None where no price is known."""
+        return None if self.price_per_hour is None else self.price_per_hour * self.nodes * seconds / 3600
 
     @property
     def devices(self) -> int:
@@ -133,7 +177,7 @@ class NodeKind(Section):
 class Kfp(Section):
     """The Kubeflow Pipelines server that runs are submitted to."""
 
-    host: str = Field(pattern=r"^https?://[^\s@]+$")
+    host: Address
     """Address of its API, without user and password."""
     namespace: Label = "kubeflow"
     """Where runs belong, and their pods."""
@@ -141,16 +185,16 @@ class Kfp(Section):
     """Variable of the submitting person's environment that holds a bearer token; no token is sent where it is unset."""
     ca_file: str | None = None
     """Certificates that the server's is checked against; left out, the system's."""
-    ui: str | None = None
+    ui: Address | None = None
     """Address of its pages for people, where it is another."""
 
 
 class Images(Section):
     """Names of the images, with their digests; left out, the names that this version gives them."""
 
-    data: str | None = Field(default=None, pattern=r"^\S+@sha256:[0-9a-f]{64}$")
+    data: PinnedImage | None = None
     """Runs resolve, ingest, preprocess and register."""
-    train: str | None = Field(default=None, pattern=r"^\S+@sha256:[0-9a-f]{64}$")
+    train: PinnedImage | None = None
     """Runs pretrain, finetune and evaluate."""
 
 
@@ -161,15 +205,15 @@ class Profile(Section):
     """Version of this format."""
     name: Label
     """For people."""
-    store: str = Field(pattern=r"^s3://[^\s/]+(/\S*)?$")
+    store: Annotated[str, Written(r"s3://[^\s/@:]+(/[^\s@]*)?", "an address s3://bucket/prefix, without credentials")]
     """Where datasets, models and checkpoints are: `s3://bucket/prefix`."""
-    mlflow: str = Field(pattern=r"^https?://[^\s@]+$")
+    mlflow: Address
     """Address of MLflow's server, without user and password."""
     experiment: str = "modelmill"
     """MLflow's experiment that runs go to."""
     kfp: Kfp
     """Where runs are submitted."""
-    registry: str = Field(default="localhost", pattern=r"^[a-z0-9][a-zA-Z0-9.:/_-]*$")
+    registry: Registry = "localhost"
     """Container registry, with its path, that the images are pulled from."""
     images: Images = Images()
     """Pinned images."""
@@ -177,7 +221,7 @@ class Profile(Section):
     """Secrets of the namespace with which images are pulled."""
     service_account: Name = "modelmill"
     """Of all steps of a run."""
-    environment: Mapping[Variable, str] = Field(default_factory=dict)
+    environment: Mapping[Variable, Value] = Field(default_factory=dict)
     """Variables of every step that are no secrets, such as AWS_ENDPOINT_URL and AWS_DEFAULT_REGION."""
     secrets: tuple[FromSecret, ...] = ()
     """Variables of every step that are, such as AWS_SECRET_ACCESS_KEY and MODELMILL_NOTIFY."""
@@ -189,30 +233,59 @@ class Profile(Section):
     """Kind of the stages that a recipe says nothing about."""
     light_node: Label | None = None
     """Kind of resolve, register and the notification, which take seconds; left out, `default_node`."""
-    currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$")
+    currency: Annotated[str, Written(r"[A-Z]{3}", "a currency's three letters, such as USD")] = "USD"
     """Of the prices (ISO 4217)."""
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
+        for complaint in chain(self._about_kinds(), self._about_variables()):
+            raise ValueError(complaint)
+        return self
+
+    def _about_kinds(self) -> Iterator[str]:
         for key in ("default_node", "light_node"):
             named = getattr(self, key)
             if named is not None and named not in self.nodes:
-                raise ValueError(f"{key} {named!r} is none of the kinds of `nodes`: {', '.join(self.nodes)}")
-        said: dict[str, str] = {}
-        told = [("environment", self.environment), *((f"secret {one.name}", one.keys) for one in self.secrets)]
-        for place, variables in [*told, *((f"config map {one.name}", one.keys) for one in self.config_maps)]:
-            for variable in variables:
-                if variable in said:
-                    raise ValueError(f"{variable} is set twice: by {said[variable]} and by {place}")
-                said[variable] = place
-        for place, variables in {"environment": self.environment, **self._environments()}.items():
-            for variable in variables:
-                if _SECRET_WORDS.search(variable):
-                    raise ValueError(f"{place}.{variable}: a secret does not belong here; name it under `secrets`")
-        return self
+                kinds = nearest(named, tuple(self.nodes)) or f"; there are {', '.join(self.nodes)}"
+                yield f"{key}: there is no kind of node {named!r}{kinds}"
+                return
+        if (count := self.nodes[self.light].nodes) > 1:
+            yield f"light_node: {self.light!r} is {count} nodes; name a kind of one, for what takes seconds"
 
-    def _environments(self) -> dict[str, Mapping[str, str]]:
-        return {f"nodes.{name}.environment": kind.environment for name, kind in self.nodes.items()}
+    def _about_variables(self) -> Iterator[str]:
+        held = {variable: one.name for one in (*self.secrets, *self.config_maps) for variable in one.keys}
+        for place, variables in self._said():
+            for variable, value in variables.items():
+                if variable in OWN_VARIABLES:
+                    yield f"{place}.{variable}: leave it out; {OWN_VARIABLES[variable]}"
+                if not place.endswith("environment"):
+                    continue
+                if is_secret(variable):
+                    yield f"{place}.{variable}: a secret does not belong here; name it under `secrets`"
+                if without_credentials(value) != value:
+                    yield f"{place}.{variable}: holds a user or a password; name it under `secrets`"
+                if variable in held:
+                    yield f"{place}.{variable}: set twice: here, and from {held[variable]!r}"
+        seen: dict[str, str] = {}
+        for place, variables in self._said():
+            for variable in () if place.endswith("environment") else variables:
+                if variable in seen:
+                    yield f"{place}.{variable}: set twice: here, and at {seen[variable]}"
+                seen[variable] = place
+
+    def _said(self) -> Iterator[tuple[str, Mapping[str, str]]]:
+        """Every set of variables of the profile by the key that it is said under."""
+        yield "environment", self.environment
+        for name, kind in self.nodes.items():
+            yield f"nodes.{name}.environment", kind.environment
+        for word, many in (("secrets", self.secrets), ("config_maps", self.config_maps)):
+            for position, one in enumerate(many):
+                yield f"{word}.{position}.keys", one.keys
+
+    @property
+    def light(self) -> str:
+        """The kind of resolve, register, the notification, and of a step that only watches over others."""
+        return self.light_node or self.default_node
 
     def node(self, name: str | None) -> NodeKind:
         """Return a kind of node by its name, or the default one.
@@ -221,15 +294,3 @@ class Profile(Section):
             KeyError: there is no such kind; whoever reads a recipe checks it first.
         """
         return self.nodes[self.default_node if name is None else name]
-
-
-def bytes_of(quantity: str) -> int:
-    """Return the bytes of a quantity as Kubernetes writes it: `1.5Gi` is 1,610,612,736."""
-    found = re.match(r"^([0-9.]+)([A-Za-z]*)$", quantity)
-    assert found is not None, quantity
-    return int(float(found[1]) * _UNITS[found[2]])
-
-
-def seconds_of(duration: str) -> int:
-    """Return the seconds of a duration: `12h` is 43,200."""
-    return int(duration[:-1]) * _SECONDS[duration[-1]]

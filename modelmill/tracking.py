@@ -6,13 +6,13 @@ one. Figures are never worth a night of training: a server that is gone makes th
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from modelmill.digest import canonical_json, digest
-from modelmill.errors import Interrupted, ModelmillError, without_credentials
+from modelmill.errors import Interrupted, ModelmillError, without_credentials, without_secrets
 from modelmill.home import artifact_location, tracking_uri
 from modelmill.step import Step
 from modelmill.store import Store
@@ -28,9 +28,15 @@ EXPERIMENT = "modelmill"
 RUN_TAG = "modelmill.run"
 STEP_TAG = "modelmill.step"
 CACHED_TAG = "modelmill.cached"
+ERROR_TAG = "modelmill.error"
+"""Why a step's last attempt failed."""
+LINES_TAG = "modelmill.last_lines"
+"""What it logged last."""
 # MLflow's own limits for one log_batch call and for a parameter's value.
 _BATCH_METRICS = 1000
 _PARAMETER_CHARACTERS = 6000
+# MLflow takes 8000 of a tag's value, and older servers 5000.
+_TAG_CHARACTERS = 4500
 
 
 def where(store: Store) -> str:
@@ -93,6 +99,8 @@ class Tracking:
         found = self.find_step(name)
         if found is not None:
             self.client.update_run(found.info.run_id, status="RUNNING")
+            for tag in {ERROR_TAG, LINES_TAG} & set(found.data.tags):
+                self.client.delete_tag(found.info.run_id, tag)
             return str(found.info.run_id)
         own = {"mlflow.parentRunId": self.run, STEP_TAG: name, **(tags or {})}
         return str(self.client.create_run(self.experiment, run_name=name, tags=own).info.run_id)
@@ -137,12 +145,14 @@ class StepRun:
             self._last[name] = max((point.step for point in history), default=-1)
         return self._last[name]
 
-    def end(self, status: str) -> None:
-        """Close the run as FINISHED, FAILED or KILLED; a server that is gone is only a warning."""
+    def end(self, status: str, why: str = "") -> None:
+        """Close the run as FINISHED, FAILED (and why) or KILLED; a server that is gone is only a warning."""
         from mlflow.exceptions import MlflowException
 
         try:
             self.log({}, None)
+            if why:
+                self.tracking.client.set_tag(self.run, ERROR_TAG, without_secrets(why)[:_TAG_CHARACTERS])
             self.tracking.client.set_terminated(self.run, status)
             if status != "FINISHED":
                 self.tracking.client.set_terminated(self.tracking.run, status)
@@ -166,9 +176,31 @@ def step_run(step: Step, settings: Mapping[str, Any]) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        run.end("KILLED" if isinstance(error, Interrupted) else "FAILED")
+        if isinstance(error, Interrupted):
+            run.end("KILLED")
+        else:
+            run.end("FAILED", str(error) or type(error).__name__)
         raise
     run.end("FINISHED")
+
+
+def keep_failure(name: str, message: str, lines: Sequence[str]) -> None:
+    """Keep why a step failed, and what it logged last, with its nested run, which is made where it has none.
+
+    Of several processes the first that failed knows why. That MLflow does not take it is a warning.
+    """
+    try:
+        tracking = Tracking.connect()
+        found = tracking.find_step(name)
+        run = tracking.open_step(name) if found is None else found.info.run_id
+        if found is None or LINES_TAG not in found.data.tags:
+            said = without_secrets("\n".join(lines))[-_TAG_CHARACTERS:]
+            tracking.client.set_tag(run, ERROR_TAG, without_secrets(message)[:_TAG_CHARACTERS])
+            tracking.client.set_tag(run, LINES_TAG, said)
+        for each in (run, tracking.run):
+            tracking.client.set_terminated(each, "FAILED")
+    except Exception as error:  # noqa: BLE001 - it is the step's own error that counts
+        log.warning("MLflow could not be told why %s failed: %s", name, without_secrets(str(error)))
 
 
 def log_cached_steps(tracking: Tracking, names: Iterable[str]) -> None:

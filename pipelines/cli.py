@@ -17,6 +17,7 @@ from pipelines.saying import Json, say
 from pipelines.schedule_cli import schedule_app
 
 if TYPE_CHECKING:
+    from modelmill.profile import Profile
     from pipelines.recipe import Recipe
 
 app = typer.Typer(
@@ -31,6 +32,9 @@ app = typer.Typer(
 RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe's YAML file.", show_default=False)]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, as in finetune.lr=1e-4.")
+]
+ProfilePath = Annotated[
+    Path | None, typer.Option("--profile", metavar="PROFILE", help="The profile's YAML file: where it is to run.")
 ]
 app.add_typer(models_app, name="models")
 app.add_typer(runs_app, name="runs")
@@ -68,25 +72,33 @@ def _say_error(message: str, exit_code: int) -> None:
 
 
 @app.command()
-def validate(recipe: RecipePath, overrides: Overrides = None, as_json: Json = False) -> None:
-    """Check a recipe offline: every error with file, line and the nearest right word."""
+def validate(
+    recipe: RecipePath, overrides: Overrides = None, profile: ProfilePath = None, as_json: Json = False
+) -> None:
+    """Check a recipe, and a profile for it, offline: every error with file, line and the nearest right word."""
     from pipelines.steps import step_names
 
     checked = _load(recipe, overrides, look=True)
+    where = _load_profile(profile, checked, recipe, overrides)
     steps = step_names(checked)
+    told = {"recipe": checked.name, "valid": True, "digest": checked.digest, "steps": steps}
+    on = f", on {where.name}" if where is not None else ""
     say(
         as_json,
-        {"recipe": checked.name, "valid": True, "digest": checked.digest, "steps": steps},
-        lambda: f"{recipe}: right. {checked.name}: {' → '.join(steps)}",
+        told if where is None else {**told, "profile": where.name},
+        lambda: f"{recipe}: right{on}. {checked.name}: {' → '.join(steps)}",
     )
 
 
 @app.command()
-def schema(as_json: Json = False) -> None:  # noqa: ARG001 - the schema is JSON in any case
+def schema(
+    profile: Annotated[bool, typer.Option("--profile", help="Of profiles instead.")] = False,
+    as_json: Json = False,  # noqa: ARG001 - the schema is JSON in any case
+) -> None:
     """Print the JSON Schema of recipes, for editors."""
-    from pipelines.recipe_file import schema as recipe_schema
+    from pipelines import profile_file, recipe_file
 
-    typer.echo(json.dumps(recipe_schema(), indent=1))
+    typer.echo(json.dumps((profile_file if profile else recipe_file).schema(), indent=1))
 
 
 @app.command()
@@ -134,10 +146,12 @@ def compile_recipe(
     recipe: RecipePath,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Where the YAML goes.")],
     overrides: Overrides = None,
+    profile: ProfilePath = None,
     as_json: Json = False,
 ) -> None:
-    """Write the Kubeflow Pipelines YAML of a recipe."""
+    """Write the Kubeflow Pipelines YAML of a recipe, placed as a profile says."""
     checked = _load(recipe, overrides)
+    where = _load_profile(profile, checked, recipe, overrides)
     from kfp.compiler import Compiler
 
     from pipelines.graph import build
@@ -146,7 +160,7 @@ def compile_recipe(
         raise UserError(f"{output}: wants a name that ends in .yaml or .json")
     if not output.parent.is_dir():
         raise UserError(f"{output}: there is no folder {output.parent}")
-    Compiler().compile(build(checked), str(output))
+    Compiler().compile(build(checked, profile=where), str(output))
     say(as_json, {"recipe": checked.name, "output": str(output)}, lambda: f"{output}: {checked.name}")
 
 
@@ -205,6 +219,18 @@ def _load(path: Path, overrides: Sequence[str] | None, *, look: bool = False) ->
     if not path.is_file():
         raise UserError(f"{path}: there is no such recipe; `modelmill init` writes one")
     return load(path, overrides or (), look=look)
+
+
+def _load_profile(
+    path: Path | None, recipe: "Recipe", recipe_path: Path, overrides: Sequence[str] | None
+) -> "Profile | None":
+    if path is None:
+        return None
+    from pipelines.profile_file import check_resources, load
+
+    profile = load(path)
+    check_resources(recipe, profile, (recipe_path, overrides or ()))
+    return profile
 
 
 def _prediction(prediction: dict[str, Any]) -> str:

@@ -9,10 +9,15 @@ from kfp import dsl
 from components.evaluate.component import evaluate
 from components.finetune.component import finetune
 from components.ingest.component import ingest
+from components.notify.component import notify
+from components.notify.settings import NotifySettings
 from components.preprocess.component import preprocess
 from components.pretrain.component import pretrain
 from components.register.component import register
 from components.resolve.component import resolve
+from modelmill.digest import canonical_json
+from modelmill.profile import Profile
+from pipelines.placement import Placement
 from pipelines.recipe import Recipe
 from pipelines.steps import CHAMPION, FROM_SCRATCH, Stage, settings_of, stage_of, step_names
 
@@ -27,26 +32,52 @@ _COMPONENTS = {
 }
 
 
-def build(recipe: Recipe, until: Stage = "register") -> Any:
+def build(recipe: Recipe, until: Stage = "register", profile: Profile | None = None) -> Any:
     """Return the pipeline function of a recipe, up to and with one stage.
 
-    The pipeline's outputs are every task's parameters, each named `<step>__<output>`.
+    Without a profile the pipeline's outputs are every task's parameters, each named `<step>__<output>`. With one every
+    task is placed as the profile says, and whatever becomes of them, one more task tells how the run ended; kfp takes
+    no outputs from under its exit handler.
     """
     names = step_names(recipe, until)
-    told = settings_of(recipe)
-    fields = [(f"{_identifier(name)}__{key}", str) for name in names for key in _keys(name)]
-    outputs_class = NamedTuple("Outputs", fields)  # type: ignore[misc]
+    steps = _Steps(told=settings_of(recipe))
 
     def pipeline():  # type: ignore[no-untyped-def]
-        steps = _Steps(told=told)
         for name in names:
             steps.add(name)
-        return outputs_class(
-            **{f"{_identifier(name)}__{key}": steps.tasks[name].outputs[key] for name in names for key in _keys(name)}
-        )
+        return outputs_class(**{field: steps.tasks[name].outputs[key] for field, (name, key) in outputs.items()})
 
+    def placed_pipeline():  # type: ignore[no-untyped-def]
+        assert profile is not None
+        placement = Placement(recipe=recipe, profile=profile)
+        with dsl.ExitHandler(_notification(placement, names), name="steps"):
+            for name in names:
+                steps.add(name)
+                placement.place(steps.tasks[name], name)
+
+    described = dsl.pipeline(name=recipe.name, description=f"{recipe.task}: {recipe.name}")
+    if profile is not None:
+        return described(placed_pipeline)
+    outputs = {f"{_identifier(name)}__{key}": (name, key) for name in names for key in _keys(name)}
+    outputs_class = NamedTuple("Outputs", [(field, str) for field in outputs])  # type: ignore[misc]
     pipeline.__annotations__["return"] = outputs_class
-    return dsl.pipeline(name=recipe.name, description=f"{recipe.task}: {recipe.name}")(pipeline)
+    return described(pipeline)
+
+
+def _notification(placement: Placement, names: list[str]) -> Any:
+    """Add the task that runs when all others have ended."""
+    kinds = {name: placement.kind_of(name)[1] for name in names}
+    prices = {name: kind.price(3600) for name, kind in kinds.items()}
+    settings = NotifySettings(
+        recipe=placement.recipe.name,
+        steps=tuple(names),
+        hourly={name: price for name, price in prices.items() if price is not None},
+        currency=placement.profile.currency,
+        page=placement.profile.kfp.ui or "",
+    )
+    told = canonical_json(settings.model_dump(mode="json"))
+    task = notify(settings=told, began=dsl.PIPELINE_JOB_CREATE_TIME_UTC_PLACEHOLDER)
+    return placement.place(task.set_caching_options(False), "notify")
 
 
 def _identifier(name: str) -> str:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from modelmill.errors import without_credentials
 from pipelines.document import Document, Key
 
 
@@ -66,7 +67,7 @@ def _own_words(text: str, key: Key) -> tuple[str, Key]:
 
 
 def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    text = without_credentials(json.dumps(value, ensure_ascii=False, default=str))
     return text if len(text) <= 60 else text[:57] + "..."
 
 

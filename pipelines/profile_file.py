@@ -1,6 +1,7 @@
 """A profile's file: read and checked, every error with its file, its line and the nearest right word."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from pydantic import ValidationError
 from modelmill.errors import UserError
 from modelmill.profile import Profile
 from modelmill.sources import nearest
-from pipelines.document import read
+from pipelines.document import Document, override, read
 from pipelines.messages import messages
 from pipelines.recipe import Recipe
 
@@ -29,22 +30,32 @@ def load(path: Path) -> Profile:
         raise UserError("\n".join(messages(Profile, document, error))) from error
 
 
-def check_resources(recipe: Recipe, profile: Profile) -> None:
+def check_resources(recipe: Recipe, profile: Profile, said: tuple[Path, Sequence[str]] | None = None) -> None:
     """Check that every kind of node that a recipe wants is one of a profile's.
+
+    `said` is the recipe's file and the overrides of it, for file and line of each error.
 
     Raises:
         UserError: with every stage whose kind is not, and the nearest right word.
     """
-    kinds = ", ".join(profile.nodes)
     wanted = recipe.resources.model_dump(exclude_none=True)
-    wrong = [
-        f"resources.{stage}: profile {profile.name} has no kind of node {kind!r}"
-        f"{nearest(kind, tuple(profile.nodes)) or f'; it has {kinds}'}"
-        for stage, kind in wanted.items()
-        if kind not in profile.nodes
-    ]
-    if wrong:
-        raise UserError("\n".join(wrong))
+    wrong = {stage: kind for stage, kind in wanted.items() if kind not in profile.nodes}
+    if not wrong:
+        return
+    document = _read(*said) if said is not None else None
+    lines = []
+    for stage, kind in wrong.items():
+        place = f"{document.place(('resources', stage))}: " if document is not None else ""
+        hint = nearest(kind, tuple(profile.nodes)) or f"; it has {', '.join(profile.nodes)}"
+        lines.append(f"{place}resources.{stage}: profile {profile.name} has no kind of node {kind!r}{hint}")
+    raise UserError("\n".join(lines))
+
+
+def _read(path: Path, overrides: Sequence[str]) -> Document:
+    document = read(path)
+    for setting in overrides:
+        override(document, setting)
+    return document
 
 
 def schema() -> dict[str, Any]:

@@ -18,7 +18,8 @@ from modelmill.command import LOGS_VARIABLE
 from modelmill.errors import Interrupted, ModelmillError, UserError
 from modelmill.events import EVENTS_VARIABLE, EventReader
 from modelmill.home import home
-from modelmill.registry.notify import Happened, Kind, notify
+from modelmill.registry.ending import Ending
+from modelmill.registry.notify import notify
 from modelmill.tracking import PIPELINE_VARIABLE, RUN_VARIABLE
 from pipelines.recipe import Recipe
 from pipelines.steps import Stage, step_names, steps_before
@@ -217,18 +218,22 @@ def _tell(run: Run) -> None:
     """Notify of a run that finished or failed; whoever stopped one knows."""
     if run.state not in {"done", "failed"}:
         return
-    kind: Kind = "finished" if run.state == "done" else "failed"
-    took = f"{time.time() - run.started:.0f} s"
-    text = f"{run.recipe.name}: run {run.name} {kind} after {took}"
-    facts: dict[str, Any] = {"recipe": run.recipe.name, "run": run.name, "state": run.state}
-    if run.state == "failed":
-        error = _error(run)
-        text += f": {error}"
-        facts["error"] = str(error)
-    elif register := run.outputs.get("register"):
-        facts |= {"verdict": register["verdict"], "version": register["version"], "report": register["final_report"]}
-        text += f": version {register['version']}, verdict {register['verdict']}"
-    notify(Happened(kind=kind, subject=run.recipe.name, text=text, facts=facts))
+    register, failed = run.outputs.get("register", {}), _failed_step(run)
+    told = Ending(
+        recipe=run.recipe.name,
+        run=run.name,
+        state="done" if run.state == "done" else "failed",
+        seconds=time.time() - run.started,
+        step=failed.name if failed is not None else "",
+        error=str(_error(run)) if run.state == "failed" else "",
+        # Without a message the error has them already.
+        lines=_last_lines(run.folder / f"{failed.name}.log") if failed is not None and failed.message else (),
+        verdict=register.get("verdict", ""),
+        version=register.get("version", ""),
+        report=register.get("final_report", ""),
+        cached=[step.name for step in run.steps.values() if step.state == "cached"],
+    )
+    notify(told.happened())
 
 
 def _raise_for(run: Run) -> None:
@@ -241,7 +246,7 @@ def _error(run: Run) -> ModelmillError:
     """Return why a run did not end well."""
     if run.state == "stopped":
         return Interrupted("stopped; the same command goes on from here")
-    failed = next((step for step in run.steps.values() if step.state in {"failed", "stopped"}), None)
+    failed = _failed_step(run)
     if failed is None:
         return ModelmillError(f"the run could not start:\n{_tail(run.folder / 'runner.log')}")
     log = run.folder / f"{failed.name}.log"
@@ -251,8 +256,14 @@ def _error(run: Run) -> ModelmillError:
     return ModelmillError(f"{failed.name}: the process ended without a word (killed, or out of memory)\n{_tail(log)}")
 
 
+def _failed_step(run: Run) -> StepState | None:
+    return next((step for step in run.steps.values() if step.state in {"failed", "stopped"}), None)
+
+
 def _tail(log: Path) -> str:
-    if not log.is_file():
-        return f"(there is no {log})"
-    lines = log.read_text(errors="replace").splitlines()[-_LAST_LINES:]
-    return "\n".join(f"  | {line}" for line in lines)
+    lines = [f"  | {line}" for line in _last_lines(log)]
+    return "\n".join(lines) if log.is_file() else f"(there is no {log})"
+
+
+def _last_lines(log: Path) -> list[str]:
+    return log.read_text(errors="replace").splitlines()[-_LAST_LINES:] if log.is_file() else []

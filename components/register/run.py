@@ -23,6 +23,7 @@ from modelmill.registry.judgement import (
     NONE,
     REPORT_TAG,
     VERDICT_TAG,
+    VERSION_TAG,
 )
 from modelmill.registry.promotion import Overtaken, Promotions
 from modelmill.registry.versions import CHALLENGER, CHAMPION, Registry
@@ -88,7 +89,7 @@ def run(
         version = promotions.registry.find(evidence.model) or _add(known, promotions, tracking)
         promotions.registry.set_alias(CHALLENGER, version)
         final, address = _settle(known, promotions, version)
-        _finish(known, tracking, final)
+        _finish(known, tracking, final, address)
     assert final.verdict is not None
     assert final.registered is not None
     decision, aliases = final.verdict.decision, ", ".join(final.registered.aliases)
@@ -258,13 +259,16 @@ def _keep(known: _Known, report: Report, predictions: bytes) -> str:
     return save_files(known.step.store, "reports", {**files, "predictions.parquet": predictions}, {"kind": "report"})
 
 
-def _finish(known: _Known, tracking: Tracking, report: Report) -> None:
+def _finish(known: _Known, tracking: Tracking, report: Report, address: str) -> None:
     """Show the report with its verdict in the pipeline's tracking run, and end that run."""
     for name, content in _shown(known, report).items():
         (known.step.scratch / name).write_text(content)
         tracking.client.log_artifact(tracking.run, str(known.step.scratch / name))
     assert report.verdict is not None
-    tracking.client.set_tag(tracking.run, VERDICT_TAG, report.verdict.decision)
+    assert report.registered is not None
+    told = {VERDICT_TAG: report.verdict.decision, VERSION_TAG: report.registered.version, REPORT_TAG: address}
+    for tag, value in told.items():
+        tracking.client.set_tag(tracking.run, tag, value)
     for name, value in report.metrics["test"].items():
         tracking.client.log_metric(tracking.run, name, value)
     tracking.client.set_terminated(tracking.run, "FINISHED")

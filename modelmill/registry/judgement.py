@@ -16,6 +16,8 @@ from modelmill.store import Store
 REPORT_TAG = "modelmill.report"
 """Address of the report with the verdict."""
 VERDICT_TAG = "modelmill.verdict"
+VERSION_TAG = "modelmill.version"
+"""Which version a pipeline's run ended with; REPORT_TAG and VERDICT_TAG stand there beside it."""
 CHAMPION_TAG = "modelmill.champion_judged"
 """The champion that the version was judged beside, for people; the report says the same."""
 APPROVAL_TAG = "modelmill.approval"
