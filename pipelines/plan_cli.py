@@ -51,6 +51,29 @@ def plan(
     return UserError.exit_code if made.misfits else 0
 
 
+def doctor(profile: ProfilePath = None, as_json: Json = False) -> int:
+    """Try each thing that a run needs, one line each, with the command that mends it: 0 all right, 1 something missing.
+
+    Without a profile: this machine. What is written to store and MLflow on the way is taken away again.
+    """
+    from rich.console import Console
+
+    from pipelines.doctor.examine import as_data, examine, exit_code
+    from pipelines.doctor.view import View
+    from pipelines.profile_file import load as load_profile
+
+    placed = None if profile is None else load_profile(profile)
+    if as_json:
+        findings = examine(placed, lambda _: None)
+        typer.echo(json.dumps(as_data(findings, placed), ensure_ascii=False))
+        return exit_code(findings)
+    view = View(Console())
+    findings = examine(placed, view)
+    view.end(findings)
+    return exit_code(findings)
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
     app.command()(plan)
+    app.command()(doctor)
