@@ -33,25 +33,24 @@ def client() -> Any | str:
     Raises:
         ModelmillError: the configuration cannot be read.
     """
+    from kubernetes import client as api
     from kubernetes import config
 
     named = os.environ.get("KUBECONFIG")
     file = Path(named.split(os.pathsep)[0] if named else "~/.kube/config").expanduser()
+    made = api.Configuration()
+    # One look, one question.
+    made.retries = False
     try:
         if file.is_file():
-            made = config.new_client_from_config()
-            # One look, one question.
-            made.configuration.retries = False
-            return made
-        if os.environ.get("KUBERNETES_SERVICE_HOST"):
-            from kubernetes import client as api
-
-            inside = api.Configuration()
-            config.load_incluster_config(client_configuration=inside)
-            return api.ApiClient(inside)
+            config.load_kube_config(config_file=named, client_configuration=made)
+        elif os.environ.get("KUBERNETES_SERVICE_HOST"):
+            config.load_incluster_config(client_configuration=made)
+        else:
+            return f"no {file}: nobody here is known to a cluster (set KUBECONFIG)"
     except (config.ConfigException, OSError, ValueError) as error:
         raise ModelmillError(f"{file}: no configuration of kubectl's: {error}") from error
-    return f"no {file}: nobody here is known to a cluster (set KUBECONFIG)"
+    return api.ApiClient(made)
 
 
 @contextlib.contextmanager
