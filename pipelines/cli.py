@@ -10,8 +10,10 @@ import typer
 
 from modelmill.errors import ModelmillError, UserError
 from modelmill.home import be_private, share_cores
-from pipelines import plan_cli
+from pipelines.cluster_cli import submit
 from pipelines.models_cli import models_app
+from pipelines.plan_cli import doctor, plan
+from pipelines.runs_cli import runs_app
 from pipelines.saying import Json, say
 
 if TYPE_CHECKING:
@@ -31,7 +33,10 @@ Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, as in finetune.lr=1e-4.")
 ]
 app.add_typer(models_app, name="models")
-plan_cli.register(app)
+app.add_typer(runs_app, name="runs")
+app.command()(submit)
+app.command()(plan)
+app.command()(doctor)
 
 
 def main() -> None:

@@ -71,9 +71,3 @@ def doctor(profile: ProfilePath = None, as_json: Json = False) -> int:
     findings = examine(placed, view)
     view.end(findings)
     return exit_code(findings)
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to the command line."""
-    app.command()(plan)
-    app.command()(doctor)

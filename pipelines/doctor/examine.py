@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from modelmill.home import TRACKING_VARIABLE
 from modelmill.profile import Profile
 from pipelines.doctor.finding import Doctor, Finding
 
@@ -57,17 +58,22 @@ def _of_a_profile(doctor: Doctor, profile: Profile) -> None:
     from pipelines.doctor.store import look_at_store
 
     look_at_store(doctor, profile.store)
-    look_at_mlflow(doctor, profile.mlflow)
+    mlflow = os.environ.get(TRACKING_VARIABLE) or profile.mlflow
+    look_at_mlflow(doctor, mlflow)
     look_at_kfp(doctor, profile)
     look_at_kubernetes(doctor, profile)
     look_at_images(doctor, profile)
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or "https://s3.amazonaws.com"
-    look_at_clocks(doctor, {"store": endpoint, "mlflow": profile.mlflow, "kfp": profile.kfp.host})
+    look_at_clocks(doctor, {"store": endpoint, "mlflow": mlflow, "kfp": profile.kfp.host})
 
 
 @contextlib.contextmanager
 def _environment(profile: Profile) -> Iterator[None]:
-    """Let this process have the profile's variables while the block lasts; what a person has set stays."""
+    """Let this process have the profile's variables while the block lasts; what a person has set stays.
+
+    So a store or an MLflow that has another address from outside of the cluster is named, as for `submit`, by
+    AWS_ENDPOINT_URL and MLFLOW_TRACKING_URI.
+    """
     new = [name for name in profile.environment if name not in os.environ]
     os.environ.update({name: profile.environment[name] for name in new})
     try:

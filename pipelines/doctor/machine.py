@@ -6,7 +6,8 @@ import re
 import shutil
 import sqlite3
 import sys
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -35,7 +36,8 @@ def look_at_machine(doctor: Doctor) -> None:
     doctor.look(_GROUP, "Python", _python, f"install Python {'.'.join(map(str, _PYTHON))} or later")
     doctor.look(_GROUP, "packages", _packages, "pip install --require-hashes -r requirements.lock")
     doctor.look(_GROUP, "disk", _disk, "modelmill gc  # or make room, or set MODELMILL_STORE to another disk")
-    look_at_store(doctor, os.environ.get(STORE_VARIABLE) or ".modelmill/store")
+    with _as_empty_as_before(home()):
+        look_at_store(doctor, os.environ.get(STORE_VARIABLE) or ".modelmill/store")
     address = tracking_uri()
     if address.startswith("sqlite:///") and not os.environ.get(TRACKING_VARIABLE):
         doctor.look(_GROUP, "MLflow's database", lambda: _database(Path(address.removeprefix("sqlite:///"))))
@@ -55,6 +57,21 @@ def look_at_machine(doctor: Doctor) -> None:
         "GPU",
         lambda: Seen(saw=named or "none; training runs on the cores", outcome="right" if named else "unknown"),
     )
+
+
+@contextmanager
+def _as_empty_as_before(folder: Path) -> Iterator[None]:
+    """Take away a folder that was not there before, if there is nothing but folders in it."""
+    there = folder.exists()
+    try:
+        yield
+    finally:
+        if not there:
+            for path in sorted(folder.rglob("*"), reverse=True):
+                with suppress(OSError):
+                    path.rmdir()
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def _python() -> Seen:

@@ -25,6 +25,11 @@ def look_at_store(doctor: Doctor, uri: str) -> None:
         told = str(error)
         doctor.look(GROUP, "put", lambda: Seen(saw=told, outcome="missing"), f"correct {STORE_VARIABLE}", stops=True)
         return
+    probe(doctor, place, backend)
+
+
+def probe(doctor: Doctor, place: str, backend: Backend) -> None:
+    """Try a place for bytes with a key of its own, which is gone at the end, whatever came in between."""
     key = f"{FOLDER}/{int(time.time())}-{uuid.uuid4().hex}"
     data = b"of modelmill doctor; may be deleted\n"
     mend = _CREDENTIALS if place.startswith("s3://") else f"mkdir -p {place} && chmod u+rwx {place}"
@@ -33,9 +38,9 @@ def look_at_store(doctor: Doctor, uri: str) -> None:
         doctor.look(GROUP, "conditional put", lambda: _again(backend, key, place))
         doctor.look(GROUP, "read", lambda: _read(backend, key, data))
     finally:
-        # Whatever came in between, Ctrl-C too.
         doctor.look(GROUP, "delete", lambda: _delete(backend, key), mend)
         if GROUP in doctor.stopped:
+            # An answer that was lost may have put it all the same.
             with contextlib.suppress(ModelmillError):
                 backend.delete(key)
 

@@ -11,13 +11,13 @@ from typing import Literal
 from modelmill.digest import digest
 from modelmill.errors import UserError
 from modelmill.home import TRACKING_VARIABLE, home
-from modelmill.images import image
 from modelmill.pins import Pins, pin_inputs
 from modelmill.profile import NodeKind, Profile
 from modelmill.sources.remember import only_recalling
 from modelmill.store import EPOCH_KEY, Store, open_store
 from modelmill.tracking import where
 from modelmill.training.outline import Estimate, Outline
+from pipelines.cluster.facts import kind_of, plan_digest
 from pipelines.machine import this_machine
 from pipelines.plan.bases import config_folder
 from pipelines.plan.cost import Cost, cost_of
@@ -30,7 +30,6 @@ from pipelines.recipe import Recipe
 from pipelines.steps import Stage, stage_of
 
 _TRAINING = ("pretrain", "finetune")
-_LIGHT = ("resolve", "register")
 HERE = "this machine"
 
 
@@ -66,19 +65,11 @@ class Plan:
         return [_misfit(one) for one in self.trainings if one.fit is not None and not one.fit.fits]
 
 
-def plan_digest(recipe: Recipe, profile: Profile | None, until: Stage) -> str:
-    """Return what a plan is known by: the digest of recipe, profile, last stage and the images' names.
-
-    Whoever submits may ask that nothing of it has changed since.
-    """
-    return digest(
-        {
-            "recipe": recipe.as_data(),
-            "profile": None if profile is None else profile.model_dump(mode="json"),
-            "until": until,
-            "images": [image("data"), image("train")],
-        }
-    )
+def _digest(recipe: Recipe, profile: Profile | None, until: Stage) -> str:
+    """Return what a plan is known by: of a profile's, what a submission can be told to expect unchanged."""
+    if profile is not None:
+        return plan_digest(recipe, profile, until)
+    return digest({"recipe": recipe.as_data(), "until": until})
 
 
 def make(recipe: Recipe, profile: Profile | None, until: Stage) -> Plan:
@@ -100,7 +91,7 @@ def make(recipe: Recipe, profile: Profile | None, until: Stage) -> Plan:
         return Plan(
             recipe=recipe,
             profile=profile,
-            digest=plan_digest(recipe, profile, until),
+            digest=_digest(recipe, profile, until),
             steps=here if profile is None else [_on_a_cluster(step) for step in here],
             nodes=nodes,
             trainings=trainings,
@@ -156,12 +147,7 @@ def _mebibytes(count: int) -> str:
 
 
 def _node(step: str, recipe: Recipe, profile: Profile | None) -> str:
-    if profile is None:
-        return HERE
-    stage = stage_of(step)
-    if stage in _LIGHT:
-        return profile.light_node or profile.default_node
-    return getattr(recipe.resources, stage, None) or profile.default_node
+    return HERE if profile is None else kind_of(recipe, profile, step)
 
 
 def _trainings(

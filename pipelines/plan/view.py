@@ -23,7 +23,7 @@ def as_data(plan: Plan, until: str) -> dict[str, Any]:
     `steps`: name, state (`cached`, `runs`, `perhaps`: runs unless what it reads comes out as in an earlier run, `asks`:
     a cluster knows when it gets there), why, node. `trainings`: memory in bytes of one device, `flops` in all,
     `hours` from start to end, `device_hours` over all devices, `price` in `currency`; null is not known.
-    `digest` names recipe, profile, last stage and images: what a submission may expect to be unchanged.
+    `digest` names recipe, profile and last stage: what `submit --expect-plan` wants to be unchanged.
     """
     trainings = [_training(one) for one in plan.trainings]
     return {
