@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from modelmill.errors import ModelmillError
+from modelmill.errors import ModelmillError, UserError
 from modelmill.profile import Profile
-from pipelines.cluster.connection import OLDEST, Connection, check_health
+from pipelines.cluster.connection import OLDEST, Connection, Lost, WrongInput, check_health
 from pipelines.doctor.finding import Doctor, Seen
 
 GROUP = "kfp"
@@ -17,9 +17,10 @@ def look_at_kfp(doctor: Doctor, profile: Profile) -> None:
     connection = Connection(profile=profile, patience=0.0)
     namespace, token = profile.kfp.namespace, profile.kfp.token_variable
     forward = "kubectl port-forward -n kubeflow svc/ml-pipeline 8888  # with kfp.host http://localhost:8888"
-    if not doctor.look(GROUP, "health", lambda: _health(connection), forward, stops=True):
-        return
     sign_in = f"export {token}=…  # a bearer token of a member of {namespace}"
+    upgrade = f"kubectl apply -k …  # the manifests of Kubeflow Pipelines {'.'.join(map(str, OLDEST))} or later"
+    if not doctor.look(GROUP, "health", lambda: _health(connection, forward, sign_in, upgrade), stops=True):
+        return
     for what, service, call, key in _LISTS:
         doctor.look(GROUP, f"rights: {what}", _listing(connection, service, call, key, namespace), sign_in)
 
@@ -31,8 +32,15 @@ _LISTS = (
 )
 
 
-def _health(connection: Connection) -> Seen:
-    found = check_health(connection)
+def _health(connection: Connection, forward: str, sign_in: str, upgrade: str) -> Seen:
+    try:
+        found = check_health(connection)
+    except Lost as lost:
+        return Seen(saw=str(lost), outcome="missing", mend=forward)
+    except WrongInput as wrong:
+        return Seen(saw=str(wrong), outcome="missing", mend=sign_in if "bearer token" in str(wrong) else forward)
+    except UserError as old:
+        return Seen(saw=str(old), outcome="missing", mend=upgrade)
     users = "many users" if found.multi_user else "one user"
     if not found.version:
         wanted = ".".join(map(str, OLDEST))

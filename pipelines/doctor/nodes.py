@@ -171,5 +171,5 @@ def _small(kind: NodeKind, wanted: Mapping[str, float], borne: Sequence[Node], l
     return Seen(
         saw=f"{len(large)} of its {kind.nodes} nodes are there",
         outcome="missing",
-        mend=f"add {kind.nodes - len(large)} nodes, or lower `nodes` of the kind",
+        mend=f"add {kind.nodes - len(large)} more, or lower `nodes` of the kind",
     )

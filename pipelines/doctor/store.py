@@ -46,9 +46,24 @@ def probe(doctor: Doctor, place: str, backend: Backend) -> None:
 
 
 def _put(backend: Backend, key: str, data: bytes, place: str) -> Seen:
-    if not backend.put_if_absent(key, data):
+    try:
+        put = backend.put_if_absent(key, data)
+    except ModelmillError as error:
+        return Seen(saw=str(error), outcome="missing", mend=_other_way(str(error), place))
+    if not put:
         return Seen(saw=f"{place}/{key} is taken, and was never put", outcome="missing")
     return Seen(saw=place)
+
+
+def _other_way(said: str, place: str) -> str:
+    """Return the command that mends what is no matter of credentials; '' for what is."""
+    if "cannot be reached" in said:
+        return "export AWS_ENDPOINT_URL=…  # where it answers from here: its address, or a kubectl port-forward to it"
+    if "no bucket" in said:
+        return (
+            f"aws s3 mb s3://{place.removeprefix('s3://').partition('/')[0]}  # with --endpoint-url, unless it is AWS's"
+        )
+    return ""
 
 
 def _again(backend: Backend, key: str, place: str) -> Seen:
