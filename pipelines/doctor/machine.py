@@ -36,8 +36,16 @@ def look_at_machine(doctor: Doctor) -> None:
     doctor.look(_GROUP, "Python", _python, f"install Python {'.'.join(map(str, _PYTHON))} or later")
     doctor.look(_GROUP, "packages", _packages, "pip install --require-hashes -r requirements.lock")
     doctor.look(_GROUP, "disk", _disk, "modelmill gc  # or make room, or set MODELMILL_STORE to another disk")
-    with _as_empty_as_before(home()):
-        look_at_store(doctor, os.environ.get(STORE_VARIABLE) or ".modelmill/store")
+    doctor.look(_GROUP, "cores", lambda: Seen(saw=f"{machine.cores}"))
+    doctor.look(_GROUP, "memory", lambda: _memory(machine.memory), "close other programs, or take smaller batches")
+    bf16 = f"{machine.bf16}, as the processor says" if machine.bf16 else "no units; training measures whether it pays"
+    doctor.look(_GROUP, "bf16", lambda: Seen(saw=bf16, outcome="right" if machine.bf16 else "unknown"))
+    named = ", ".join(f"{gpu.name} with {gpu.memory / 2**30:.0f} GiB" for gpu in machine.gpus)
+    doctor.look(
+        _GROUP,
+        "GPU",
+        lambda: Seen(saw=named or "none; training runs on the cores", outcome="right" if named else "unknown"),
+    )
     address = tracking_uri()
     if address.startswith("sqlite:///") and not os.environ.get(TRACKING_VARIABLE):
         doctor.look(_GROUP, "MLflow's database", lambda: _database(Path(address.removeprefix("sqlite:///"))))
@@ -47,16 +55,8 @@ def look_at_machine(doctor: Doctor) -> None:
         doctor.look(
             _GROUP, "MLflow", lambda: Seen(saw=f"{urlsplit(address).scheme}: not looked into", outcome="unknown")
         )
-    doctor.look(_GROUP, "cores", lambda: Seen(saw=f"{machine.cores}"))
-    doctor.look(_GROUP, "memory", lambda: _memory(machine.memory), "close other programs, or take smaller batches")
-    bf16 = machine.bf16 or "no units of its own; training measures whether it pays"
-    doctor.look(_GROUP, "bf16", lambda: Seen(saw=bf16, outcome="right" if machine.bf16 else "unknown"))
-    named = ", ".join(f"{gpu.name} with {gpu.memory / 2**30:.0f} GiB" for gpu in machine.gpus)
-    doctor.look(
-        _GROUP,
-        "GPU",
-        lambda: Seen(saw=named or "none; training runs on the cores", outcome="right" if named else "unknown"),
-    )
+    with _as_empty_as_before(home()):
+        look_at_store(doctor, os.environ.get(STORE_VARIABLE) or ".modelmill/store")
 
 
 @contextmanager

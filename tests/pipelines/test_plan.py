@@ -85,8 +85,8 @@ def test_a_second_run_is_foretold_exactly_and_nothing_is_written(used: Path) -> 
     ("setting", "runs", "perhaps"),
     [
         ("finetune.lr=1e-3", {"finetune"}, {"evaluate"}),
-        ("evaluate.must_beat=[]", {"evaluate"}, set()),
-        ("preprocess.max_tokens=12", {"pretrain"}, {"finetune", "evaluate"}),
+        ("evaluate.must_beat=[tfidf]", {"evaluate"}, set()),
+        ("preprocess.max_tokens=12", {"pretrain", "finetune"}, {"evaluate"}),
     ],
 )
 def test_after_a_change_the_run_does_what_was_foretold(
