@@ -12,6 +12,7 @@ from modelmill.errors import ModelmillError, UserError
 from modelmill.home import be_private, share_cores
 from pipelines.cluster_cli import submit
 from pipelines.models_cli import models_app
+from pipelines.plan_cli import doctor, plan
 from pipelines.runs_cli import runs_app
 from pipelines.saying import Json, say
 from pipelines.schedule_cli import schedule_app
@@ -40,6 +41,8 @@ app.add_typer(models_app, name="models")
 app.add_typer(runs_app, name="runs")
 app.add_typer(schedule_app, name="schedule")
 app.command()(submit)
+app.command()(plan)
+app.command()(doctor)
 
 
 def main() -> None:
