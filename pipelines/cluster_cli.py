@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from modelmill.profile import Profile
     from pipelines.cluster.connection import Connection
     from pipelines.cluster.state import ClusterRun
+    from pipelines.cluster.tracked import Tracked
 
 ProfilePath = Annotated[Path, typer.Option("--profile", metavar="FILE", help="The profile's YAML file.")]
 _STEP_LINES = 12
@@ -101,26 +102,32 @@ def watch(connection: "Connection", run: str, profile: Path, console: "Console",
 
 def finish(connection: "Connection", run: "ClusterRun", pods: Any, console: "Console", *, as_json: bool) -> None:
     """Show a run that has ended, with what MLflow knows of it, and leave with its exit code."""
-    told = show_run(connection, run, console, as_json=as_json)
-    failed = next((step for step in run.steps if step.state == "failed"), None)
+    told, tracked = show_run(connection, run, console, as_json=as_json)
+    code = 0 if run.state == "done" else 1
+    failed = next((step.name for step in run.steps if step.state == "failed"), None)
     if run.state == "failed" and failed is not None:
-        lines = pods.tail(run.id, failed.name, _STEP_LINES)
-        told["error"] = f"{failed.name}: {failed.cause or 'failed'}"
+        known = tracked.steps.get(failed) if tracked is not None else None
+        cause = next(step.cause for step in run.steps if step.name == failed)
+        told["error"] = (known.error if known is not None else "") or f"{failed}: {cause or 'failed without a word'}"
+        code = known.exit_code if known is not None else code
         console.print(f"\n{told['error']}", style="red", soft_wrap=True, markup=False)
+        lines = pods.tail(run.id, failed, _STEP_LINES) or (known.lines[-_STEP_LINES:] if known is not None else ())
         for line in lines:
             console.print(f"  | {line}", style="dim", soft_wrap=True, markup=False)
-        if pods.why_not and not lines:
+        if not lines and pods.why_not:
             console.print(f"its log lines are not here: {pods.why_not}", style="dim", soft_wrap=True)
-    if run.state in {"failed", "stopped"}:
+    if code:
         console.print(f"go on with it: modelmill runs resume {run.id} --profile FILE", style="dim", soft_wrap=True)
     if as_json:
         typer.echo(json.dumps(told, ensure_ascii=False))
-    if run.state != "done":
-        raise typer.Exit(1)
+    if code:
+        raise typer.Exit(code)
 
 
-def show_run(connection: "Connection", run: "ClusterRun", console: "Console", *, as_json: bool) -> dict[str, Any]:
-    """Print a run's table and figures where a person reads them; return the object that `--json` prints."""
+def show_run(
+    connection: "Connection", run: "ClusterRun", console: "Console", *, as_json: bool
+) -> tuple[dict[str, Any], "Tracked | None"]:
+    """Print a run's table and figures where a person reads them; return the object that `--json` prints, and more."""
     from pipelines.cluster import tracked as tracking
     from pipelines.cluster.runs import as_data
     from pipelines.cluster.show import table, title
@@ -141,7 +148,7 @@ def show_run(connection: "Connection", run: "ClusterRun", console: "Console", *,
             console.print(line, soft_wrap=True, markup=False, highlight=False)
     if why:
         console.print(f"no figures: {why}", style="yellow", soft_wrap=True, markup=False)
-    return told
+    return told, tracked
 
 
 def _lines(told: dict[str, Any]) -> list[str]:

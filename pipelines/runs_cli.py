@@ -96,7 +96,7 @@ def show(
     elif console.is_terminal and not no_follow and not as_json:
         watch(connection, found.id, profile, console, as_json=as_json)
     else:
-        told = show_run(connection, found, console, as_json=as_json)
+        told, _ = show_run(connection, found, console, as_json=as_json)
         if link := page(connection.profile, found.id):
             console.print(link, style="dim", soft_wrap=True)
         if as_json:

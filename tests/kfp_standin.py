@@ -177,6 +177,9 @@ def kfp_server(**known: Any) -> Iterator[KfpStandIn]:
             with contextlib.suppress(OSError):
                 self.connection.shutdown(socket.SHUT_RDWR)
 
+        def date_time_string(self, timestamp: float | None = None) -> str:
+            return super().date_time_string(state.now().timestamp())
+
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 

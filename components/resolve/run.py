@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.resolve.settings import ResolveSettings
+from components.resolve.warm import start
 from modelmill.pins import pin_inputs
 from modelmill.registry.promotion import champion_of
 from modelmill.step import Step
@@ -46,13 +47,15 @@ def run(step: Step, settings: ResolveSettings) -> ResolveOutputs:
         table=settings.table,
     )
     champion, version = champion_of(step.store, settings.registered) if settings.registered else ("", "")
+    base = start(step.store, settings.registered, pins, champion) if settings.warm_start else pins.base
+    warm = {"warm_start": base != pins.base} if settings.warm_start else {}
     return ResolveOutputs(
         sources=pins.sources,
-        base=pins.base,
+        base=base,
         teacher=pins.teacher,
         before=pins.before,
         champion=champion,
         champion_version=version,
         where=where(step.store),
-        summary={"sources": len(settings.sources)},
+        summary={"sources": len(settings.sources), **warm},
     )

@@ -122,13 +122,17 @@ def parse(text: str) -> Cron:
         raise ValueError(
             "a step of all days beside the other field of days is read differently by different crons; write days out"
         )
+    either = not starred[2] and not starred[4]
+    if either and (len(days) == 31 or len({one % 7 for one in weekdays}) == 7):
+        # `1-31` beside a weekday names every day, and would not any more when written `*`.
+        days, weekdays, either = frozenset(range(1, 32)), frozenset(range(7)), False
     cron = Cron(
         minutes=minutes,
         hours=hours,
         days=days,
         months=months,
         weekdays=frozenset(one % 7 for one in weekdays),
-        either=not starred[2] and not starred[4],
+        either=either,
     )
     if next(cron.after(datetime(2024, 1, 1, tzinfo=UTC)), None) is None:
         raise ValueError("never comes: no month that it names has such a day")

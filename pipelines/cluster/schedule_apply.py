@@ -21,7 +21,14 @@ from modelmill.store import open_store
 from pipelines.cluster.connection import ORPHANS, Connection, Health, Refused
 from pipelines.cluster.cron import parse
 from pipelines.cluster.follow import server_time
-from pipelines.cluster.objects import Version, ensure_experiment, ensure_version, find_or_make, pages
+from pipelines.cluster.objects import (
+    Version,
+    ensure_experiment,
+    ensure_version,
+    find_or_make,
+    named,
+    pages,
+)
 from pipelines.cluster.schedules import Change, Part, There, there
 from pipelines.cluster.uploads import carried
 
@@ -117,10 +124,8 @@ def _last_tick(connection: Connection, one: There) -> datetime:
 
 def _runs_of(connection: Connection, one: There) -> list[Any]:
     listing = connection.api("Run").run_service_list_runs
-    known = {"namespace": connection.namespace, "sort_by": "created_at desc"}
-    # The filter by recurring_run_id is not in every version; the newest runs are few.
-    found = pages(connection, "runs of a schedule", listing, "runs", **known)
-    return [run for run in found if run.recurring_run_id == one.id]
+    known = {"namespace": connection.namespace, "filter": named("recurring_run_id", one.id)}
+    return list(pages(connection, "runs of a schedule", listing, "runs", **known))
 
 
 def _ticks(one: There, after: datetime) -> list[datetime]:

@@ -129,14 +129,14 @@ def read_run(
         step = _step(nodes, key, name, read, ended)
         kind = node_of(profile, read.facts, name)
         step.kind = read.facts.nodes.get(name, "") if read.facts is not None else ""
-        if kind is not None and kind.price_per_hour is not None:
-            step.cost = 0.0 if step.state in {"cached", "pending"} else _hours(step) * kind.price_per_hour * kind.nodes
+        step.cost = kind.price(_paid(step)) if kind is not None else None
         read.steps.append(step)
     return read
 
 
-def _hours(step: ClusterStep) -> float:
-    return step.seconds / 3600 if step.state not in {"waiting", "starting"} else 0.0
+def _paid(step: ClusterStep) -> float:
+    """Return the seconds for which a step has had its nodes."""
+    return 0.0 if step.state in {"waiting", "starting", "pending", "cached"} else step.seconds
 
 
 def _step(nodes: list[Any], key: str, name: str, run: ClusterRun, now: datetime) -> ClusterStep:

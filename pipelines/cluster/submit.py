@@ -98,9 +98,5 @@ def compiled(recipe: Recipe, until: Stage, profile: Profile) -> str:
 
     with tempfile.TemporaryDirectory(prefix="modelmill-compile-") as folder:
         path = Path(folder) / "pipeline.yaml"
-        Compiler().compile(_built(build, recipe, until, profile), str(path))
+        Compiler().compile(build(recipe, until, profile), str(path))
         return path.read_text()
-
-
-def _built(build: Any, recipe: Recipe, until: Stage, profile: Profile) -> Any:
-    return build(recipe, until)

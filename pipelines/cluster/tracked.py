@@ -10,7 +10,16 @@ from typing import Any
 
 from modelmill.errors import ModelmillError, without_credentials
 from modelmill.evaluation.document import Report
-from modelmill.tracking import CACHED_TAG, EXPERIMENT, RUN_TAG, STEP_TAG, mlflow_client
+from modelmill.tracking import (
+    CACHED_TAG,
+    ERROR_TAG,
+    EXIT_TAG,
+    EXPERIMENT,
+    LINES_TAG,
+    RUN_TAG,
+    STEP_TAG,
+    mlflow_client,
+)
 
 RESUMED_TAG = "modelmill.resumed"
 """Ids of earlier runs that went on in this one, separated by spaces."""
@@ -24,6 +33,12 @@ class TrackedStep:
     settings: Mapping[str, str]
     figures: Mapping[str, float]
     cached: bool
+    error: str = ""
+    """Why its last attempt failed."""
+    lines: tuple[str, ...] = ()
+    """What it logged last, where it failed."""
+    exit_code: int = 1
+    """Of that attempt: 2 where the user's input was wrong."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,14 +72,20 @@ def find(run: str) -> Tracked | None:
         raise ModelmillError(
             f"MLflow does not answer ({said}); set MLFLOW_TRACKING_URI to where it is reached"
         ) from None
-    steps = {
-        one.data.tags[STEP_TAG]: TrackedStep(
-            settings=one.data.params, figures=one.data.metrics, cached=one.data.tags.get(CACHED_TAG) == "true"
-        )
-        for one in nested
-        if STEP_TAG in one.data.tags
-    }
+    steps = {one.data.tags[STEP_TAG]: _step(one) for one in nested if STEP_TAG in one.data.tags}
     return Tracked(id=parent.info.run_id, tags=parent.data.tags, figures=parent.data.metrics, steps=steps)
+
+
+def _step(run: Any) -> TrackedStep:
+    tags = run.data.tags
+    return TrackedStep(
+        settings=run.data.params,
+        figures=run.data.metrics,
+        cached=tags.get(CACHED_TAG) == "true",
+        error=tags.get(ERROR_TAG, ""),
+        lines=tuple(tags.get(LINES_TAG, "").splitlines()),
+        exit_code=2 if tags.get(EXIT_TAG) == "2" else 1,
+    )
 
 
 def report(tracked: Tracked) -> Report | None:
