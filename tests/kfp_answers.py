@@ -144,7 +144,9 @@ def _create_run(self: Any, asked: Any) -> Any:
     run.run_id, run.state, run.storage_state = str(uuid.uuid4()), "PENDING", "AVAILABLE"
     run.created_at = run.scheduled_at = self.now()
     run.finished_at = EPOCH
-    return self.runs.setdefault(run.run_id, run)
+    self.runs[run.run_id] = run
+    self.on_start(run.run_id)
+    return run
 
 
 def _run(self: Any, asked: Any, run: str) -> Any:

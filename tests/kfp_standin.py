@@ -11,7 +11,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -77,6 +77,8 @@ class KfpStandIn:
     experiments: dict[str, Any] = field(default_factory=dict)
     runs: dict[str, Any] = field(default_factory=dict)
     recurring: dict[str, Any] = field(default_factory=dict)
+    on_start: Callable[[str], object] = lambda _: None
+    """Called with the id of each run that was started by a request."""
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     @property
@@ -177,7 +179,7 @@ def kfp_server(**known: Any) -> Iterator[KfpStandIn]:
             with contextlib.suppress(OSError):
                 self.connection.shutdown(socket.SHUT_RDWR)
 
-        def date_time_string(self, timestamp: float | None = None) -> str:
+        def date_time_string(self, timestamp: float | None = None) -> str:  # noqa: ARG002 - the base's
             return super().date_time_string(state.now().timestamp())
 
         def log_message(self, *_: object) -> None:

@@ -64,7 +64,7 @@ def test_what_only_this_machine_has_is_copied_and_named_by_its_content(
     uploaded = next(one.text for one in kfp.asked if "upload_version" in one.path)
     content = uploaded.partition("\r\n\r\n")[2].rpartition("\r\n--")[0]
     assert version.name == sha256_hex(content.encode()) == submitted.version.name
-    assert list(yaml.safe_load_all(content))[0]["pipelineInfo"]["name"] == "shop"
+    assert next(iter(yaml.safe_load_all(content)))["pipelineInfo"]["name"] == "shop"
 
 
 def test_an_unchanged_pipeline_is_not_uploaded_again(kfp: KfpStandIn, s3_uri: str, tmp_path: Path, alone: None) -> None:
@@ -260,7 +260,7 @@ def test_a_recipe_that_changed_since_it_was_planned_is_not_submitted(tmp_path: P
 
 def test_a_server_that_refuses_is_understood(kfp: KfpStandIn, alone: None, monkeypatch: pytest.MonkeyPatch) -> None:
     kfp.token = "right"
-    with pytest.raises(UserError, match="not signed in .*KFP_TOKEN: it is not set"):
+    with pytest.raises(UserError, match=r"not signed in .*KFP_TOKEN: it is not set"):
         check_health(connection(profile(kfp.host)))
     monkeypatch.setenv("KFP_TOKEN", "wrong")
     with pytest.raises(UserError, match="KFP_TOKEN: the one in it was refused") as refused:
@@ -369,15 +369,7 @@ def test_a_submitted_run_is_followed_to_its_end_and_its_end_is_the_exit_code(
 ) -> None:
     remote(tmp_path)
     path = profile_file(tmp_path, profile(kfp.host))
-    started = KfpStandIn.answer
-
-    def fails_at_once(self: KfpStandIn, asked: Any) -> Any:
-        answer = started(self, asked)
-        if asked.line == "POST /apis/v2beta1/runs":
-            self.tell(answer[1]["run_id"], {"resolve": "SUCCEEDED", "ingest": "FAILED"}, "FAILED")
-        return answer
-
-    kfp.answer = fails_at_once.__get__(kfp)  # type: ignore[method-assign]
+    kfp.on_start = lambda run: kfp.tell(run, {"resolve": "SUCCEEDED", "ingest": "FAILED"}, "FAILED")
     arguments = ["submit", tmp_path / "shop.yaml", "--set", "ingest.labelled.0.uri=s3://bucket/shop.csv"]
     code, out, err = modelmill(monkeypatch, capsys, [*arguments, "--profile", path, "--json"])
     told = json.loads(out)
