@@ -135,7 +135,7 @@ def _read(path: Path, above: tuple[Path, ...]) -> Document:
     if base is None:
         return document
     if not isinstance(base, str):
-        raise UserError(f"{document.place(('extends',))}: extends: wants the path of a recipe, got {base!r}")
+        raise UserError(f"{document.place(('extends',))}: extends: wants the path of a file, got {base!r}")
     target = path.parent / base
     if not target.is_file():
         raise UserError(f"{document.place(('extends',))}: extends: there is no file {target}")
@@ -157,7 +157,9 @@ def _compose(path: Path) -> Document:
         node = loader.get_single_node()
         places: dict[Key, Place] = {(): Place(shown, 1, path.parent)}
         if node is None:
-            raise UserError(f"{shown}: the file is empty; `modelmill init` writes a recipe to start from")
+            raise UserError(
+                f"{shown}: the file is empty; `modelmill init` writes a recipe, pipelines/profiles has profiles to copy"
+            )
         _find_places(node, (), shown, path.parent, places)
         data = loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
@@ -167,7 +169,7 @@ def _compose(path: Path) -> Document:
     except (yaml.YAMLError, ValueError) as error:
         raise UserError(f"{shown}: not YAML: {error}") from error
     if not isinstance(data, dict):
-        raise UserError(f"{shown}:1: a recipe is a mapping of sections, this is {type(data).__name__}")
+        raise UserError(f"{shown}:1: wants keys, each with a value, this is {type(data).__name__}")
     return Document(data=data, places=places)
 
 

@@ -49,10 +49,8 @@ class Placement:
 
     def kind_of(self, step: str) -> tuple[str, NodeKind]:
         """Return the kind of node of a step, with its name."""
-        name = getattr(self.recipe.resources, stage_of(step), None)
-        if name is None:
-            name = self.profile.default_node if stage_of(step) in type(self.recipe.resources).model_fields else None
-        name = name or self.profile.light
+        stage, wanted = stage_of(step), self.recipe.resources.model_dump()
+        name = (wanted[stage] or self.profile.default_node) if stage in wanted else self.profile.light
         return name, self.profile.node(name)
 
     def place(self, task: Any, step: str) -> Any:

@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGES = ("resolve", "ingest", "preprocess", "pretrain", "finetune", "evaluate", "register")
+COMPONENTS = (*STAGES, "notify")
 MODEL_STAGES = ("pretrain", "finetune", "evaluate")
 TORCH = {"torch", "transformers", "torchvision"}
 
@@ -48,7 +49,7 @@ def test_a_stage_knows_itself_and_the_library(path: Path) -> None:
         assert not name.startswith("kfp") or path.name == "component.py", name
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", COMPONENTS)
 def test_a_specification_knows_kfp_and_the_images_names_only(stage: str) -> None:
     names = set(_imports(ROOT / "components" / stage / "component.py"))
     assert names <= {"kfp", "kfp.dsl", "modelmill.images", "modelmill.images.image"}
@@ -77,7 +78,7 @@ def test_the_command_line_answers_without_heavy_imports() -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("stage", ["resolve", "ingest", "preprocess", "register"])
+@pytest.mark.parametrize("stage", ["resolve", "ingest", "preprocess", "register", "notify"])
 def test_a_stage_of_the_data_image_never_loads_torch(stage: str) -> None:
     """Its modules are all imported, late imports of the library included."""
     modules = [f"components.{stage}.{path.stem}" for path in (ROOT / "components" / stage).glob("*.py")]
@@ -90,7 +91,7 @@ def test_a_stage_of_the_data_image_never_loads_torch(stage: str) -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", COMPONENTS)
 def test_every_step_explains_itself(stage: str) -> None:
     command = [sys.executable, "-m", f"components.{stage}", "--help"]
     done = subprocess.run(command, check=True, capture_output=True, text=True)

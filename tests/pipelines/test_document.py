@@ -75,7 +75,7 @@ def test_a_list_or_a_null_replaces_what_it_overrides(tmp_path: Path) -> None:
         ("a: b: c\n", ":1: not YAML"),
         ("name: !!python/object/apply:os.system ['false']\n", "not YAML"),
         ("extends: nowhere.yaml\n", ":1: extends: there is no file"),
-        ("extends: 3\n", "extends: wants the path of a recipe, got 3"),
+        ("extends: 3\n", "extends: wants the path of a file, got 3"),
         ("extends: recipe.yaml\n", "extends itself"),
     ],
 )

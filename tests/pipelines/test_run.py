@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.modelmill.registry.test_notify import webhook
 from tests.pipelines.test_cli import BIN, modelmill
 from tests.servers import MlflowServer, S3Server, free_ports
 
@@ -277,12 +278,19 @@ def _step_processes(folder: Path) -> list[int]:
 def test_a_step_that_is_killed_is_told_with_its_last_lines(tmp_path: Path) -> None:
     folder = small_recipe(tmp_path / "a").parent
     command = [str(BIN), "run", "small.yaml", "--until", "pretrain", "--set", "pretrain.steps=100000"]
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    _wait_for(lambda: _pretraining(folder) > 2, 120, lambda: "pretrain never began")
-    (pid,) = [one["pid"] for one in _events(folder) if one["kind"] == "started" and one["step"] == "pretrain"]
-    os.kill(pid, signal.SIGKILL)
-    said, _ = process.communicate(timeout=60)
+    with webhook() as (port, posted):
+        env = {**os.environ, "MODELMILL_NOTIFY": f"http://127.0.0.1:{port}/"}
+        process = subprocess.Popen(
+            command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        _wait_for(lambda: _pretraining(folder) > 2, 120, lambda: "pretrain never began")
+        (pid,) = [one["pid"] for one in _events(folder) if one["kind"] == "started" and one["step"] == "pretrain"]
+        os.kill(pid, signal.SIGKILL)
+        said, _ = process.communicate(timeout=60)
     assert process.returncode == 1
+    (told,) = posted
+    assert (told["kind"], told["facts"]["step"], told["facts"]["state"]) == ("failed", "pretrain", "failed")
+    assert "pretrain: the process ended without a word (killed, or out of memory)\n  | " in told["text"]
     assert "pretrain: the process ended without a word" in said
     assert "Traceback" not in said
 
