@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pipelines.cluster.connection import Connection
     from pipelines.cluster.state import ClusterRun
     from pipelines.cluster.tracked import Tracked
+    from pipelines.recipe import Recipe
+    from pipelines.steps import Stage
 
 ProfilePath = Annotated[Path, typer.Option("--profile", metavar="FILE", help="The profile's YAML file.")]
 _STEP_LINES = 12
@@ -32,9 +34,12 @@ def submit(
     expect_plan: Annotated[
         str | None, typer.Option(metavar="DIGEST", help="Submit only what was planned: `plan --json` gives its digest.")
     ] = None,
+    skip_plan: Annotated[
+        bool, typer.Option("--skip-plan", help="Do not look first whether the trainings fit their nodes.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Run a recipe on a cluster: check, copy local data, upload, start, follow."""
+    """Run a recipe on a cluster: check, plan, copy local data, upload, start, follow."""
     from pipelines.cluster.connection import check_health
     from pipelines.cluster.submit import check_plan
     from pipelines.cluster.submit import submit as submit_recipe
@@ -48,6 +53,8 @@ def submit(
     connection, console = connect(profile, as_json=as_json)
     check_plan(checked, connection.profile, stage, expect_plan)
     check_health(connection)
+    if not skip_plan:
+        _plan(connection, checked, stage, console)
     submitted = submit_recipe(connection, checked, stage, lambda text: console.print(text, style="dim", soft_wrap=True))
     console.print(f"run {submitted.run} ({submitted.name})", soft_wrap=True)
     if link := page(connection.profile, submitted.run):
@@ -58,6 +65,23 @@ def submit(
         say(as_json, {**told, "reused": submitted.version.reused}, lambda: f"follow it: {way}")
         return
     watch(connection, submitted.run, profile, console, as_json=as_json)
+
+
+def _plan(connection: "Connection", recipe: "Recipe", until: "Stage", console: "Console") -> None:
+    """Plan a recipe on a profile's nodes, and refuse what cannot fit."""
+    from pipelines.plan.make import make
+    from pipelines.profile_file import check_resources
+
+    profile = connection.profile
+    check_resources(recipe, profile)
+    made = make(recipe, profile, until)
+    if made.misfits:
+        raise UserError("\n".join([*made.misfits, "nothing was submitted; --skip-plan submits it all the same"]))
+    for one in made.trainings:
+        if one.cost is not None:
+            price = "" if one.cost.price is None else f", about {one.cost.price:,.2f} {profile.currency}"
+            told = f"{one.trained.step}: fits {one.node}{price}"
+            console.print(told, style="dim", soft_wrap=True, markup=False, highlight=False)
 
 
 def connect(path: Path, *, as_json: bool) -> tuple["Connection", "Console"]:

@@ -82,7 +82,7 @@ def show(
         from pipelines.local_runs import show_local
 
         known = show_local(run)
-        say(as_json, known, lambda: json.dumps(known, indent=1, ensure_ascii=False))
+        say(as_json, known, lambda: _local(known))
         return
     from pipelines.cluster.follow import Reader
     from pipelines.cluster.pods import Pods
@@ -101,6 +101,23 @@ def show(
             console.print(link, style="dim", soft_wrap=True)
         if as_json:
             typer.echo(json.dumps(told, ensure_ascii=False))
+
+
+def _local(known: dict[str, Any]) -> str:
+    """What a person reads of a run of this machine."""
+    from pipelines.view import duration
+
+    took = "" if known["seconds"] is None else f" in {duration(known['seconds'])}"
+    lines = [f"{known['recipe']}  {known['state']}{took}  run {known['run']}"]
+    for step in known["steps"]:
+        lines.append(f"  {step['name']:<24} {step['state']:<8} {'' if step['cached'] else duration(step['seconds'])}")
+    if test := known.get("metrics", {}).get("test"):
+        lines.append("test     " + ", ".join(f"{name} {value:.4g}" for name, value in sorted(test.items())))
+    if known.get("verdict"):
+        lines.append(f"verdict  {known['verdict']}")
+    if known.get("report"):
+        lines.append(f"report   {known['report']}")
+    return "\n".join(line.rstrip() for line in lines)
 
 
 @runs_app.command()

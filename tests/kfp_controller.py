@@ -6,6 +6,7 @@ six fields, seconds first, no time zone (one for the whole server, UTC by defaul
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from typing import Any
 
 from kfp_server_api import models
@@ -72,7 +73,9 @@ def _next(recurring: Any, last: datetime | None, now: datetime) -> datetime | No
     if periodic is not None:
         return _next_interval(periodic, since, now, catch_up)
     since = max(since, schedule.start_time or since)
-    coming = (one for one in _moments(schedule.cron, since) if schedule.end_time is None or one <= schedule.end_time)
+    coming = takewhile(
+        lambda one: schedule.end_time is None or one <= schedule.end_time, _moments(schedule.cron, since)
+    )
     due = next(coming, None)
     while not catch_up and due is not None and (later := next(coming, None)) is not None and later <= now:
         due = later

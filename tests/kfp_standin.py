@@ -138,6 +138,8 @@ def kfp_server(**known: Any) -> Iterator[KfpStandIn]:
 
     class Way(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        # One piece for head and body, which would else wait for each other.
+        wbufsize = 1 << 16
 
         def handle_any(self) -> None:
             address = urlsplit(self.path)

@@ -91,10 +91,18 @@ def get_run(connection: Connection, run: str) -> Any:
         ) from None
 
 
-def server_time(connection: Connection) -> datetime:
-    """Return the moment by the server's clock, which this machine's may not agree with."""
+def server_time(connection: Connection, *, fresh: bool = False) -> datetime:
+    """Return the moment of the last answer by the server's clock, which this machine's may not agree with.
+
+    With `fresh` the server is asked now.
+    """
+    if fresh:
+        ask = connection.api("Healthz").healthz_service_get_healthz
+        connection.read("its clock", ask)
     answer = getattr(connection.client, "last_response", None)
-    said = answer.urllib3_response.headers.get("Date") if answer is not None else None
+    # The answer itself, or the wrapping that the published client puts around it.
+    raw = getattr(answer, "urllib3_response", answer)
+    said = raw.headers.get("Date") if raw is not None else None
     try:
         return email.utils.parsedate_to_datetime(said or "")
     except ValueError:

@@ -82,7 +82,7 @@ def remove(connection: Connection, health: Health, found: Sequence[There], say: 
 def _wait_for_quiet(connection: Connection, old: Sequence[There], say: Say) -> None:
     deadline = time.monotonic() + (_BEFORE + _AFTER).total_seconds() * 2
     while time.monotonic() < deadline:
-        now = server_time(connection)
+        now = server_time(connection, fresh=True)
         near = [tick for one in old for tick in _ticks(one, now - _AFTER)[:2] if tick <= now + _BEFORE]
         # One that comes every two minutes or so is never quiet.
         busy = [tick for one in old for tick in _ticks(one, now)[1:2] if tick <= now + _BEFORE + _AFTER]
@@ -100,7 +100,7 @@ def _owed(connection: Connection, old: Sequence[There]) -> datetime | None:
     """
     if not old:
         return None
-    now = server_time(connection)
+    now = server_time(connection, fresh=True)
     begins = [now]
     for one in old:
         if one.facts.says.get("enabled") == "false":

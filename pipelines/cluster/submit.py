@@ -3,6 +3,7 @@
 import os
 import secrets
 import tempfile
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,9 @@ from pipelines.recipe import Recipe
 from pipelines.steps import Stage
 
 Say = Callable[[str], None]
+
+# kfp draws a pipeline into one variable of the whole process.
+_ONE_AT_A_TIME = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,5 +102,6 @@ def compiled(recipe: Recipe, until: Stage, profile: Profile) -> str:
 
     with tempfile.TemporaryDirectory(prefix="modelmill-compile-") as folder:
         path = Path(folder) / "pipeline.yaml"
-        Compiler().compile(build(recipe, until, profile), str(path))
+        with _ONE_AT_A_TIME:
+            Compiler().compile(build(recipe, until, profile), str(path))
         return path.read_text()
