@@ -1,5 +1,6 @@
 """What Kubernetes knows of a run's pods: why one waits, and what it says. A cluster that is not reached is no error."""
 
+import os
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -163,7 +164,8 @@ def _connect() -> Any:
 
     configuration = client.Configuration()
     try:
-        config.load_kube_config(client_configuration=configuration)
+        # Read here: the package has read the variable when it was imported.
+        config.load_kube_config(os.environ.get("KUBECONFIG"), client_configuration=configuration)
     except config.ConfigException:
         config.load_incluster_config(client_configuration=configuration)
     configuration.retries = 0
