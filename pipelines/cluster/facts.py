@@ -58,7 +58,7 @@ class Facts(Section):
             profile_digest=digest(profile.model_dump(mode="json")),
             until=until,
             git_commit=git_commit(),
-            nodes={step: kind_of(recipe, profile, step) for step in step_names(recipe, until)},
+            nodes={step: kind_of(recipe, profile, step) for step in [*step_names(recipe, until), "notify"]},
             **known,
         )
 

@@ -30,7 +30,7 @@ def profile(host: str, store: str = "s3://bucket/store", **known: Any) -> Profil
 def profile_file(folder: Path, made: Profile) -> Path:
     """Write a profile, as the command line takes it."""
     path = folder / "profile.yaml"
-    path.write_text(json.dumps(made.model_dump(mode="json", exclude_none=True)))
+    path.write_text(json.dumps(made.model_dump(mode="json", exclude_unset=True)))
     return path
 
 
