@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from modelmill.errors import ModelmillError
 from modelmill.store import open_store
 from pipelines.cluster.connection import ORPHANS, Connection, Health, Refused
 from pipelines.cluster.cron import parse
@@ -53,7 +54,10 @@ def apply(connection: Connection, health: Health, change: Change, say: Say = lam
     if change.missing and change.wanted is not None:
         wanted = change.wanted
         # All that can take long or fail comes before the old one is touched.
-        carried(wanted.recipe, open_store(connection.profile.store), say)
+        if carried(wanted.recipe, open_store(connection.profile.store), say) != wanted.copied:
+            raise ModelmillError(
+                f"{change.name}: a file of its recipe changed meanwhile; nothing was done: apply again"
+            )
         says = wanted.parts[0].facts.says
         version = ensure_version(connection, wanted.recipe.name, wanted.content, says["pipeline"])
         experiment = ensure_experiment(connection)

@@ -51,8 +51,10 @@ class Wanted:
 
     schedule: Schedule
     recipe: Recipe
+    copied: Recipe
+    """The recipe with the addresses that copies of local files have."""
     content: str
-    """YAML of the pipeline."""
+    """YAML of its pipeline."""
     parts: tuple[Part, ...]
 
 
@@ -96,7 +98,8 @@ def wanted_by(connection: Connection, schedule: Schedule, recipe: Recipe, now: d
     """
     profile = connection.profile
     check_resources(recipe, profile)
-    content = compiled(carried(recipe, open_store(profile.store), put=False), schedule.until, profile)
+    copied = carried(recipe, open_store(profile.store), put=False)
+    content = compiled(copied, schedule.until, profile)
     says = {
         "recipe": recipe.name,
         "pipeline": sha256_hex(content.encode()),
@@ -116,7 +119,7 @@ def wanted_by(connection: Connection, schedule: Schedule, recipe: Recipe, now: d
         parts = _parts(schedule, Facts.of(recipe, profile, schedule.until, **known), now)
     except ValueError as error:
         raise UserError(f"{place or schedule.name}: cron {schedule.cron!r} in {schedule.time_zone}: {error}") from error
-    return Wanted(schedule=schedule, recipe=recipe, content=content, parts=parts)
+    return Wanted(schedule=schedule, recipe=recipe, copied=copied, content=content, parts=parts)
 
 
 def _parts(schedule: Schedule, facts: Facts, now: datetime) -> tuple[Part, ...]:
@@ -128,6 +131,9 @@ def _parts(schedule: Schedule, facts: Facts, now: datetime) -> tuple[Part, ...]:
     made = []
     for stretch in stretches(cron, schedule.time_zone, now, min(end or now + AHEAD, now + AHEAD)):
         begins = max((one for one in (stretch.begins, start) if one is not None), default=None)
+        if start is None and begins is not None and begins <= now:
+            # What has begun long ago owes nothing: its ticks count from when it is made.
+            begins = None
         ends = min((one for one in (stretch.ends, end) if one is not None), default=None)
         if ends is None or (ends > now and (begins is None or begins < ends)):
             own = facts.model_copy(update={"part": _shown(stretch.begins)})

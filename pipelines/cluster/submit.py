@@ -1,6 +1,7 @@
 """Submits a recipe: checks it, copies what only this machine has, uploads the pipeline and starts it."""
 
 import os
+import re
 import secrets
 import tempfile
 import threading
@@ -59,7 +60,9 @@ def check_plan(recipe: Recipe, profile: Profile, until: Stage, expected: str | N
         UserError: its digest does not begin with the expected one.
     """
     found = plan_digest(recipe, profile, until)
-    if expected and (len(expected) < 8 or not found.startswith(expected.lower())):
+    if expected is not None and not re.fullmatch("[0-9a-f]{8,64}", expected.lower()):
+        raise UserError("--expect-plan: wants the digest of `plan --json`, or at least its first 8 digits")
+    if expected is not None and not found.startswith(expected.lower()):
         raise UserError(
             f"--expect-plan {expected[:12]}: the recipe or the profile is another one by now ({found[:12]}); nothing "
             "was submitted: plan again"

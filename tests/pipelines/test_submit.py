@@ -254,6 +254,8 @@ def test_a_recipe_that_changed_since_it_was_planned_is_not_submitted(tmp_path: P
     check_plan(planned, made, "register", wanted[:12])
     with pytest.raises(UserError, match="is another one by now"):
         check_plan(recipe(tmp_path, "finetune.lr=1e-3"), made, "register", wanted)
+    with pytest.raises(UserError, match="wants the digest"):
+        check_plan(planned, made, "register", wanted[:7])
     with pytest.raises(UserError, match="is another one by now"):
         check_plan(planned, profile("http://127.0.0.1:8"), "register", wanted)
 
