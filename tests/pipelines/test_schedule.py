@@ -187,8 +187,8 @@ def test_two_that_apply_at_once_leave_one(kfp: KfpStandIn, folder: Path) -> None
     with ThreadPoolExecutor(3) as pool:
         for done in [pool.submit(do, kfp, path) for _ in range(3)]:
             done.result()
-    do(kfp, path)
     assert [one.status for one in kfp.recurring.values()] == ["ENABLED"]
+    assert do(kfp, path) == []
 
 
 def test_what_goes_on_is_not_ended_with_the_schedule_that_started_it(kfp: KfpStandIn, folder: Path) -> None:
