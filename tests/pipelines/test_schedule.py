@@ -1,5 +1,6 @@
 """Schedules as code, against a stand-in for KFP's API server and for its controller (tests/kfp_controller.py)."""
 
+import io
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -332,7 +333,7 @@ def test_the_commands_show_the_difference_first_and_ask(
     )
     assert (code, json.loads(out)["changes"][0]["change"]) == (0, "add")
     assert kfp.recurring == {}
-    monkeypatch.setattr("sys.stdin", open("/dev/null"))  # noqa: PTH123, SIM115 - no terminal
+    monkeypatch.setattr("sys.stdin", io.StringIO())
     code, _, err = modelmill(monkeypatch, capsys, ["schedule", "apply", path, "--profile", where])
     assert code == 2
     assert "add --yes" in err
