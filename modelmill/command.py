@@ -189,7 +189,7 @@ def _keep_failure(events: Events, said: LastLines) -> None:
     from modelmill.tracking import RUN_VARIABLE, keep_failure
 
     if events.failure and events.path is None and os.environ.get(RUN_VARIABLE):
-        keep_failure(events.step, events.failure, said.lines)
+        keep_failure(events.step, events.failure, said.lines, events.exit_code)
 
 
 def _write_outputs(executor_input: str, result: Result) -> None:

@@ -35,6 +35,8 @@ class Events:
     """Whether the last line may stand there without its end."""
     failure: str = field(default="", init=False)
     """Why the step failed, '' where it did not or was asked to stop; known also without a file."""
+    exit_code: int = field(default=0, init=False)
+    """What it failed with."""
 
     @classmethod
     def from_environment(cls, step: str, rank: int = 0) -> "Events":
@@ -54,7 +56,7 @@ class Events:
     def emit(self, kind: str, **values: Any) -> None:
         """Append one event; on a full disk it is lost, with a warning: to tell of the work is not worth the work."""
         if kind == "failed" and not values["interrupted"]:
-            self.failure = values["message"]
+            self.failure, self.exit_code = values["message"], values["exit_code"]
         if self.path is None:
             return
         line = json.dumps({"step": self.step, "kind": kind, "time": time.time(), **values}) + "\n"

@@ -32,6 +32,8 @@ ERROR_TAG = "modelmill.error"
 """Why a step's last attempt failed."""
 LINES_TAG = "modelmill.last_lines"
 """What it logged last."""
+EXIT_TAG = "modelmill.exit_code"
+"""What it ended with: 2 where the user's input was wrong."""
 # MLflow's own limits for one log_batch call and for a parameter's value.
 _BATCH_METRICS = 1000
 _PARAMETER_CHARACTERS = 6000
@@ -99,7 +101,7 @@ class Tracking:
         found = self.find_step(name)
         if found is not None:
             self.client.update_run(found.info.run_id, status="RUNNING")
-            for tag in {ERROR_TAG, LINES_TAG} & set(found.data.tags):
+            for tag in {ERROR_TAG, LINES_TAG, EXIT_TAG} & set(found.data.tags):
                 self.client.delete_tag(found.info.run_id, tag)
             return str(found.info.run_id)
         own = {"mlflow.parentRunId": self.run, STEP_TAG: name, **(tags or {})}
@@ -184,7 +186,7 @@ def step_run(step: Step, settings: Mapping[str, Any]) -> Iterator[None]:
     run.end("FINISHED")
 
 
-def keep_failure(name: str, message: str, lines: Sequence[str]) -> None:
+def keep_failure(name: str, message: str, lines: Sequence[str], exit_code: int = 1) -> None:
     """Keep why a step failed, and what it logged last, with its nested run, which is made where it has none.
 
     Of several processes the first that failed knows why. That MLflow does not take it is a warning.
@@ -196,6 +198,7 @@ def keep_failure(name: str, message: str, lines: Sequence[str]) -> None:
         if found is None or LINES_TAG not in found.data.tags:
             said = without_secrets("\n".join(lines))[-_TAG_CHARACTERS:]
             tracking.client.set_tag(run, ERROR_TAG, without_secrets(message)[:_TAG_CHARACTERS])
+            tracking.client.set_tag(run, EXIT_TAG, str(exit_code))
             tracking.client.set_tag(run, LINES_TAG, said)
         for each in (run, tracking.run):
             tracking.client.set_terminated(each, "FAILED")

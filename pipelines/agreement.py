@@ -78,6 +78,11 @@ def _check_start(recipe: "Recipe") -> None:
     if recipe.finetune.model is not None and (recipe.pretrain is not None or recipe.finetune.base is not None):
         said = "pretrain, whose model" if recipe.pretrain is not None else "base, whose weights"
         raise ValueError(f"finetune.model: contradicts {said} fine-tuning starts from; leave one of them out")
+    if recipe.warm_start and recipe.base is None:
+        raise ValueError(
+            "warm_start: there is neither pretrain.base nor finetune.base, which training starts from while there is "
+            "no champion, and whose tokenizer and shape a champion has; name one, or leave warm_start out"
+        )
     if recipe.base is not None and recipe.preprocess.tokenizer is not None:
         raise ValueError(
             "preprocess.tokenizer: contradicts the base model, which brings its own; leave one of them out"

@@ -10,8 +10,12 @@ import typer
 
 from modelmill.errors import ModelmillError, UserError
 from modelmill.home import be_private, share_cores
+from pipelines.cluster_cli import submit
 from pipelines.models_cli import models_app
+from pipelines.plan_cli import doctor, plan
+from pipelines.runs_cli import runs_app
 from pipelines.saying import Json, say
+from pipelines.schedule_cli import schedule_app
 
 if TYPE_CHECKING:
     from modelmill.profile import Profile
@@ -34,6 +38,11 @@ ProfilePath = Annotated[
     Path | None, typer.Option("--profile", metavar="PROFILE", help="The profile's YAML file: where it is to run.")
 ]
 app.add_typer(models_app, name="models")
+app.add_typer(runs_app, name="runs")
+app.add_typer(schedule_app, name="schedule")
+app.command()(submit)
+app.command()(plan)
+app.command()(doctor)
 
 
 def main() -> None:

@@ -40,7 +40,7 @@ def build(recipe: Recipe, until: Stage = "register", profile: Profile | None = N
     no outputs from under its exit handler.
     """
     names = step_names(recipe, until)
-    steps = _Steps(told=settings_of(recipe))
+    steps = _Steps(told=settings_of(recipe), on_cluster=profile is not None)
 
     def pipeline():  # type: ignore[no-untyped-def]
         for name in names:
@@ -96,6 +96,7 @@ class _Steps:
 
     told: dict[str, str]
     """Settings as JSON by step."""
+    on_cluster: bool = False
     tasks: dict[str, Any] = field(default_factory=dict)
 
     def add(self, name: str) -> None:
@@ -172,7 +173,8 @@ class _Steps:
             where=self._of("resolve", "where"),
         ).set_display_name(name)
         # It remembers by itself what it has measured, so that another challenger does not have it measured again.
-        return made.set_caching_options(False) if champion else made
+        # On a cluster an unchanged tick of a schedule must not start a pod on a node with accelerators for that.
+        return made.set_caching_options(False) if champion and not self.on_cluster else made
 
     def _register(self, _suffix: str) -> Any:
         return register(

@@ -53,6 +53,9 @@ class Recipe(Section):
     """The model's place in the registry."""
     resources: Resources = Resources()
     """Kinds of nodes of a cluster; nothing of it counts on one machine."""
+    warm_start: bool = False
+    """Whether training on data that are new starts from the champion, where there is one, instead of from the base; on
+    data that were trained on before it starts from where it did then, and so nothing is trained twice."""
 
     @model_validator(mode="after")
     def _sections_agree(self) -> "Recipe":

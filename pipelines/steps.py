@@ -64,6 +64,7 @@ def settings_of(recipe: Recipe) -> dict[str, str]:
             teacher=recipe.finetune.teacher.base if recipe.finetune.teacher is not None else "",
             table=recipe.name if recipe.ingest.table is not None else "",
             registered=recipe.registration.name,
+            warm_start=recipe.warm_start,
         ),
         "ingest": IngestSettings(**_own(recipe.ingest), task=recipe.task),
     }

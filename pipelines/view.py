@@ -55,7 +55,7 @@ _FIGURES: Mapping[str, tuple[str, ...]] = {
         "rmse {rmse:.4g}",
         "{test_rows:,} test rows",
     ),
-    "register": ("{verdict}", "version {version}", "{aliases}"),
+    "register": ("{verdict}", "version {version}", "{aliases}", "{unchanged}"),
 }
 # Rates of the first moments mean nothing.
 RATE_SECONDS = 1.0

@@ -72,9 +72,11 @@ def allowed(cluster: Cluster, at: Address, verb: str) -> None:
         raise Failure(403, f'{at.resource} "{at.name}" is forbidden: {asked}')
 
 
-def review(cluster: Cluster, body: Any) -> Object:
-    """Answer whether the asking account may do something."""
-    review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", **body}
+def review(cluster: Cluster, body: Any, kind: str) -> Object:
+    """Answer whether an account may do something; what is denied is denied to the service account, whoever asks."""
+    if kind == "SubjectAccessReview" and ("create", "subjectaccessreviews") in cluster.denied:
+        raise Failure(403, 'subjectaccessreviews.authorization.k8s.io is forbidden: User "person" cannot create it')
+    review = {"apiVersion": "authorization.k8s.io/v1", "kind": kind, **body}
     wrong = problem(review)
     if wrong:
         raise Failure(422, wrong)

@@ -66,8 +66,11 @@ class Handler(BaseHTTPRequestHandler):
     def _route(self, method: str, path: str, asked: Mapping[str, str], body: Any) -> None:
         if path == "/version":
             return self._send(200, {"major": "1", "minor": "36", "gitVersion": "v1.36.0"})
-        if path.endswith("/selfsubjectaccessreviews"):
-            return self._send(201, review(self.cluster, body))
+        if path.endswith("subjectaccessreviews"):
+            own = path.endswith("/selfsubjectaccessreviews")
+            return self._send(
+                201, review(self.cluster, body, "SelfSubjectAccessReview" if own else "SubjectAccessReview")
+            )
         at = Address(path, self.cluster)
         watching = method == "GET" and asked.get("watch", "").lower() in {"true", "1"}
         verb = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}.get(method, "get")

@@ -1,5 +1,6 @@
 """Decides on a model and makes it a version: light, never cached, no torch."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -29,7 +30,7 @@ from modelmill.registry.promotion import Overtaken, Promotions
 from modelmill.registry.versions import CHALLENGER, CHAMPION, Registry
 from modelmill.registry.who import who
 from modelmill.step import Step
-from modelmill.tracking import Tracking, log_cached_steps
+from modelmill.tracking import CACHED_TAG, Tracking, log_cached_steps
 from modelmill.version import code_digest, git_commit
 
 
@@ -86,7 +87,8 @@ def run(
     with asking(f"registering {settings.name}"):
         log_cached_steps(tracking, settings.steps)
         promotions = Promotions(registry=Registry(client=tracking.client, name=settings.name), store=step.store)
-        version = promotions.registry.find(evidence.model) or _add(known, promotions, tracking)
+        found = promotions.registry.find(evidence.model)
+        version = found or _add(known, promotions, tracking)
         promotions.registry.set_alias(CHALLENGER, version)
         final, address = _settle(known, promotions, version)
         _finish(known, tracking, final, address)
@@ -94,7 +96,16 @@ def run(
     assert final.registered is not None
     decision, aliases = final.verdict.decision, ", ".join(final.registered.aliases)
     summary = {"verdict": decision, "model": settings.name, "version": version, "aliases": aliases}
+    if found and _nothing_trained(tracking, settings):
+        summary["unchanged"] = f"nothing new: data and settings are those of version {version}"
+        logging.getLogger(__name__).info("%s", summary["unchanged"])
     return RegisterOutputs(verdict=decision, version=version, report=address, summary=summary)
+
+
+def _nothing_trained(tracking: Tracking, settings: RegisterSettings) -> bool:
+    """Return whether this run's model came from the cache."""
+    trained = tracking.find_step("finetune" if "finetune" in settings.steps else "pretrain")
+    return trained is not None and trained.data.tags.get(CACHED_TAG) == "true"
 
 
 @dataclass(frozen=True, kw_only=True)

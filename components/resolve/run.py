@@ -4,11 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.resolve.settings import ResolveSettings
-from modelmill.accepted import schema_before
-from modelmill.digest import canonical_json
-from modelmill.models.base import pin_base
+from components.resolve.warm import start
+from modelmill.pins import pin_inputs
 from modelmill.registry.promotion import champion_of
-from modelmill.sources import pin
 from modelmill.step import Step
 from modelmill.tracking import where
 
@@ -41,19 +39,23 @@ def run(step: Step, settings: ResolveSettings) -> ResolveOutputs:
         UserError: a source or the base model is not there, or is empty.
         ModelmillError: the champion's history was changed, or MLflow does not answer.
     """
-    base = pin_base(step.store, settings.base) if settings.base else ""
-    sources, before = pin(settings.sources), ""
-    if settings.table:
-        schema = schema_before(step.store, settings.table, sources)
-        before = canonical_json({"recipe": settings.table, "schema": schema})
+    pins = pin_inputs(
+        step.store,
+        sources=settings.sources,
+        base=settings.base,
+        teacher=settings.teacher,
+        table=settings.table,
+    )
     champion, version = champion_of(step.store, settings.registered) if settings.registered else ("", "")
+    base = start(step.store, settings.registered, pins, champion) if settings.warm_start else pins.base
+    warm = {"warm_start": base != pins.base} if settings.warm_start else {}
     return ResolveOutputs(
-        sources=sources,
+        sources=pins.sources,
         base=base,
-        teacher=pin_base(step.store, settings.teacher) if settings.teacher else "",
-        before=before,
+        teacher=pins.teacher,
+        before=pins.before,
         champion=champion,
         champion_version=version,
         where=where(step.store),
-        summary={"sources": len(settings.sources)},
+        summary={"sources": len(settings.sources), **warm},
     )

@@ -16,3 +16,5 @@ class ResolveSettings(Section):
     """The recipe under whose name accepted tables are remembered; '' where it reads none."""
     registered: str = ""
     """Name of the registered model whose champion the recipe's model is judged beside; '' for none."""
+    warm_start: bool = False
+    """Whether training on new data starts from that champion instead of from `base`."""

@@ -22,8 +22,8 @@ from modelmill.store import Store, open_store
 _OWN = re.compile("models/[0-9a-f]{64}")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack")
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
-# Of a published repository, what is read; weights of other libraries lie beside them.
-_READ = (".safetensors", ".json", ".txt", ".model")
+READ = (".safetensors", ".json", ".txt", ".model")
+"""Ends of the names of files that are read of a published model; weights of other libraries lie beside them."""
 
 
 def is_reference(uri: str) -> bool:
@@ -173,7 +173,7 @@ def _downloaded(uri: str, wanted: str) -> Path:
         raise _changed(uri, listed(files), wanted)
     folder = _scratch()
     for file in files:
-        if file.name.endswith(_READ) and "/" not in file.name:
+        if file.name.endswith(READ) and "/" not in file.name:
             with open_raw(file) as raw, (folder / file.name).open("wb") as out:
                 shutil.copyfileobj(raw, out)
     return folder

@@ -50,6 +50,11 @@ def new_config(shape: Decoder, vocabulary: int, max_tokens: int, special: Mappin
     )
 
 
+def class_of(config: PreTrainedConfig) -> Any:
+    """Return transformers' class of the models with a configuration of one of these families."""
+    return _CLASSES[config.model_type]
+
+
 def load_config(folder: Path, vocabulary: int, max_tokens: int) -> PreTrainedConfig:
     """Return the configuration of a model's folder, checked against the data.
 

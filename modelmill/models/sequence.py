@@ -128,6 +128,11 @@ def new_config(shape: EncoderDecoder, vocabulary: int, longest: int, special: Ma
     )
 
 
+def class_of(config: PreTrainedConfig) -> Any:
+    """Return transformers' class of the models with a configuration of one of these families."""
+    return _CLASSES[config.model_type]
+
+
 def load_config(folder: Path, vocabulary: int, longest: int, special: Mapping[str, int]) -> PreTrainedConfig:
     """Return the configuration of a model's folder, checked against the data.
 

@@ -8,8 +8,9 @@ import hashlib
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Mapping
-from contextlib import closing, suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 
 from modelmill.home import home
@@ -20,6 +21,17 @@ _RACY_NS = 2_000_000_000
 # About 200 bytes an entry.
 _MOST_ENTRIES = 1_000_000
 _AT_ONCE = 500
+_LEARNS: ContextVar[bool] = ContextVar("learns", default=True)
+
+
+@contextmanager
+def only_recalling() -> Iterator[None]:
+    """While the block lasts remember nothing new: for what may write nothing."""
+    before = _LEARNS.set(False)
+    try:
+        yield
+    finally:
+        _LEARNS.reset(before)
 
 
 def digests(paths: Iterable[Path]) -> dict[Path, tuple[int, str]]:
@@ -40,7 +52,7 @@ def digests(paths: Iterable[Path]) -> dict[Path, tuple[int, str]]:
         found[path] = size, sha256
         if settled is not None:
             learned[path] = settled, sha256
-    if learned:
+    if learned and _LEARNS.get():
         _remember(learned)
     return found
 

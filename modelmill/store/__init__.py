@@ -16,7 +16,7 @@ from typing import Any
 from modelmill.digest import canonical_json, digest, sha256_hex, sha256_of_file
 from modelmill.errors import ModelmillError
 from modelmill.store.backend import Backend, Changed, NotFound, check_name
-from modelmill.store.keys import CHECKPOINT, blob_key, work_key
+from modelmill.store.keys import CHECKPOINT, blob_key, source_key, work_key
 from modelmill.store.place import open_backend
 
 __all__ = ["STORE_VARIABLE", "Blob", "NotFound", "Store", "open_store"]
@@ -192,6 +192,16 @@ class Store:
             NotFound: there is no such key.
         """
         return self._backend.get(work_key(key))
+
+    def put_source(self, key: str, path: Path) -> None:
+        """Put a file of a source under 'sources/<digest of the source>/<name>'; what is there is not sent again.
+
+        Raises:
+            ModelmillError: the key lies elsewhere or holds another number of bytes, or the store cannot be written.
+        """
+        size, there = path.stat().st_size, self._backend.exists(source_key(key))
+        if (there or not self._backend.put_if_absent(key, path)) and self._backend.size(key) != size:
+            raise self._changed(key, f"{size} bytes", f"{self._backend.size(key)} bytes")
 
     def delete_work(self, key: str) -> None:
         """Delete a key under `work/` and all that lies below it; it may be gone already.

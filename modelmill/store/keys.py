@@ -32,3 +32,16 @@ def work_key(key: str) -> str:
     if not check_name(key).startswith(f"{WORK}/"):
         raise ModelmillError(f"{key!r} does not lie under {WORK}/, where steps keep and delete what they have in work")
     return key
+
+
+def source_key(key: str) -> str:
+    """Return a key as it is; files that a run's sources are copied to go through here.
+
+    Raises:
+        ModelmillError: it does not read 'sources/<64 hexadecimal digits>/<name>'.
+    """
+    if not re.match(f"sources/{_SHA256.pattern}/.", check_name(key)):
+        raise ModelmillError(
+            f"{key!r} does not read sources/<64 hexadecimal digits>/<name>, where copies of sources lie"
+        )
+    return key
