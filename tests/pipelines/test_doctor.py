@@ -362,7 +362,12 @@ FAULTS: list[tuple[Callable[[Servers], None], str, str, str]] = [
     (_no_account, "service account modelmill", "not found (404)", "helm upgrade --install modelmill"),
     (_no_right, "modelmill may create/get/list/watch/patch/delete trainjobs", "may not delete", "helm upgrade"),
     (_no_secret, "secret modelmill-s3", "not found (404)", "kubectl create secret generic modelmill-s3 -n modelmill"),
-    (_no_key, "secret modelmill-s3", "has no key access_key; it has secret_key", "--from-literal=access_key=…"),
+    (
+        _no_key,
+        "secret modelmill-s3",
+        "has no key access_key; it has secret_key",
+        "kubectl patch secret modelmill-s3 -n modelmill --type merge",
+    ),
     (_wrong_pull_secret, "pull secret registry", "is of type Opaque", "kubectl create secret docker-registry registry"),
     (_no_map, "config map places", "not found (404)", "kubectl create configmap places -n modelmill"),
     (_no_queue, "queue large", "not found (404)", "LocalQueue large"),
@@ -374,8 +379,13 @@ FAULTS: list[tuple[Callable[[Servers], None], str, str, str]] = [
     (_few_devices, "node kind gpu", f"wants 16 {GPU}, and the largest has 8", "kubectl describe nodes"),
     (_not_ready, "node kind gpu", "none is ready", "kubectl uncordon"),
     (_not_pushed, "data", "the registry has no such image", "make images && docker push"),
-    (_registry_away, "train", "cannot be reached", "docker push"),
-    (_login_without_secret, "data", "needs a login, and the profile names no image_pull_secrets", "docker push"),
+    (_registry_away, "train", "cannot be reached", "curl -sI http://127.0.0.1:"),
+    (
+        _login_without_secret,
+        "data",
+        "needs a login, and the profile names no image_pull_secrets",
+        "kubectl create secret docker",
+    ),
 ]
 
 
