@@ -15,10 +15,16 @@ import yaml
 from tests.kubernetes_cluster import TOKEN, Cluster, Log
 from tests.kubernetes_objects import Address, Failure, allowed, create, listed, patch, review, selected, status, wanted
 
-
 VERSION = {
-    **{"major": "1", "minor": "36", "gitVersion": "v1.36.0", "gitCommit": "0" * 40, "gitTreeState": "clean"},
-    **{"buildDate": "2026-04-22T00:00:00Z", "goVersion": "go1.26", "compiler": "gc", "platform": "linux/amd64"},
+    "major": "1",
+    "minor": "36",
+    "gitVersion": "v1.36.0",
+    "gitCommit": "0" * 40,
+    "gitTreeState": "clean",
+    "buildDate": "2026-04-22T00:00:00Z",
+    "goVersion": "go1.26",
+    "compiler": "gc",
+    "platform": "linux/amd64",
 }
 
 
