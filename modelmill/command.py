@@ -125,10 +125,11 @@ def _log_to_file(name: str) -> None:
 def _stepping(name: str, events: Events, settings: Section, parsed: argparse.Namespace, rank: int) -> Iterator[Step]:
     """Give a step what it works with; of several processes all but the first are silent."""
     from modelmill.store import open_store
-    from modelmill.tracking import step_run, where
+    from modelmill.store.use import in_use
+    from modelmill.tracking import is_where, step_run, where
 
     store = open_store()
-    if parsed.where and parsed.where != where(store):
+    if parsed.where and not is_where(store, parsed.where):
         raise UserError(
             f"{name}: this step sees another store or MLflow ({store.uri}) than the resolve step did "
             f"({where(store)} against {parsed.where}); give every step the same MODELMILL_STORE and MLFLOW_TRACKING_URI"
@@ -138,7 +139,8 @@ def _stepping(name: str, events: Events, settings: Section, parsed: argparse.Nam
         step = Step(name=name, store=store, scratch=Path(scratch), events=heard)
         step.stop_on_signals()
         tracked = nullcontext() if rank else step_run(step, settings.model_dump(mode="json"))
-        with tracked, _room_in(step.scratch):
+        used = nullcontext() if rank else in_use(store, vars(parsed))
+        with used, tracked, _room_in(step.scratch):
             yield step
 
 

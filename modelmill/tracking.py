@@ -16,6 +16,7 @@ from modelmill.errors import Interrupted, ModelmillError, without_credentials
 from modelmill.home import artifact_location, tracking_uri
 from modelmill.step import Step
 from modelmill.store import Store
+from modelmill.store.epochs import epochs
 from modelmill.version import git_commit
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,19 @@ _PARAMETER_CHARACTERS = 6000
 
 def where(store: Store) -> str:
     """Return the digest of the places that a run reads and writes; a part of every step's cache key."""
-    return digest({"store": store.uri, "mlflow": tracking_uri(), "epoch": store.epoch()})[:16]
+    return _where(store, store.epoch())
+
+
+def is_where(store: Store, told: str) -> bool:
+    """Return whether a digest that `where` gave is of these places, in this epoch of the store or an earlier one.
+
+    A run that is under way when `gc` raises the epoch goes on: what it needs was young, or is missing and told so.
+    """
+    return any(told == _where(store, epoch) for epoch in reversed(epochs(store)))
+
+
+def _where(store: Store, epoch: str) -> str:
+    return digest({"store": store.uri, "mlflow": tracking_uri(), "epoch": epoch})[:16]
 
 
 def mlflow_client() -> Any:

@@ -7,8 +7,8 @@ from modelmill.store.backend import check_name
 
 WORK = "work"
 """Where steps keep what is of use until they have ended."""
-CHECKPOINT = re.compile(r"(checkpoints/[0-9a-f]{64}/)(step-[0-9]+|lease/[0-9]+)\.json")
-"""Checkpoints of a run, and the marks of its lease."""
+CHECKPOINT = re.compile(r"(checkpoints/[0-9a-f]{64}/|retention/(?=lease/))(step-[0-9]+|lease/[0-9]+)\.json")
+"""Checkpoints of a run, and the marks of its lease; those of `gc`'s lease are of the same kind."""
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 
