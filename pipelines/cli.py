@@ -10,6 +10,7 @@ import typer
 
 from modelmill.errors import ModelmillError, UserError
 from modelmill.home import be_private, share_cores
+from pipelines.gc_cli import gc
 from pipelines.models_cli import models_app
 from pipelines.saying import Json, say
 
@@ -30,6 +31,7 @@ Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, as in finetune.lr=1e-4.")
 ]
 app.add_typer(models_app, name="models")
+app.command()(gc)
 
 
 def main() -> None:

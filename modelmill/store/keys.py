@@ -18,9 +18,14 @@ def blob_key(sha256: str) -> str:
     Raises:
         ModelmillError: it is no sha256.
     """
-    if not _SHA256.fullmatch(sha256):
+    if not is_sha256(sha256):
         raise ModelmillError(f"{sha256!r} is not a sha256 of 64 hexadecimal digits")
     return f"blobs/{sha256}"
+
+
+def is_sha256(name: str) -> bool:
+    """Return whether a name is a sha256."""
+    return _SHA256.fullmatch(name) is not None
 
 
 def work_key(key: str) -> str:

@@ -1,0 +1,378 @@
+"""What retention keeps, refuses and says, one case at a time."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelmill import lease
+from modelmill.dataset import open_dataset
+from modelmill.errors import ModelmillError, UserError
+from modelmill.registry.files import check_works
+from modelmill.registry.lineage import verify
+from modelmill.retention.run import WORK, Collector, collect, retain
+from modelmill.retention.settings import RetentionSettings
+from modelmill.store import Store, open_store
+from modelmill.store.epochs import raise_epoch
+from modelmill.store.removal import clock, entries
+from modelmill.store.use import in_use
+from modelmill.tracking import is_where, mlflow_client, where
+from modelmill.training import lease as training_lease
+from tests import samples
+from tests.modelmill.registry.loadable import loadable_version
+from tests.modelmill.registry.made import promotions
+from tests.modelmill.retention.graphs import Grown, registered, settings
+from tests.servers import free_ports
+
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")
+RUN = "c" * 64
+
+
+@pytest.fixture
+def grown(tmp_path: Path) -> Grown:
+    store = open_store(str(tmp_path / "store"))
+    store.epoch()
+    return Grown(store=store)
+
+
+def keys(store: Store) -> list[str]:
+    return [key for key in store.keys("") if not key.startswith(("retention/", "epoch"))]
+
+
+def kind(result: dict[str, Any], name: str) -> dict[str, Any]:
+    (found,) = [one for one in result["kinds"] if one["kind"] == name]
+    return dict(found)
+
+
+def test_versions_say_why_they_stay(client: Any, grown: Grown) -> None:
+    model = registered(client, grown)
+    data = grown.dataset([grown.blob()])
+    for _ in range(6):
+        model.add(grown, grown.model([grown.blob()], data))
+    for version in ("1", "3"):
+        model.of.promote(version, who="ann", force=True, reason="to see")
+    client.set_registered_model_alias(model.of.registry.name, "shadow", "2")
+    grown.settle()
+    result = collect(grown.store, client, settings())
+    assert {one["version"]: one["because"] for one in result["versions"]} == {
+        "1": ["champion before"],
+        "2": ["shadow"],
+        "3": ["champion"],
+        "5": ["one of the last 2"],
+        "6": ["one of the last 2"],
+    }
+    models = kind(result, "models")
+    assert (models["kept"], models["removed"]) == (5, 1)
+    assert {why: one["count"] for why, one in models["why"].items()} == {"champion": 1, "version": 4}
+    assert result["missing"] == []
+
+
+def test_what_is_put_again_although_it_is_there_is_young(client: Any, grown: Grown) -> None:
+    shards, lost = [grown.blob("a"), grown.blob("b")], grown.blob("c")
+    address = grown.dataset(shards)
+    content = grown.store.get_addressed(address)
+    grown.settle()
+    assert grown.store.put_blob(b"a").sha256 == shards[0]
+    grown.store.put_addressed("datasets", content)
+    result = collect(grown.store, client, settings(min_age="500s"))
+    assert kind(result, "datasets")["removed"] == 0
+    assert all(grown.store.has_blob(sha256) for sha256 in shards)
+    assert not grown.store.has_blob(lost)
+
+
+def test_a_manifest_that_comes_while_others_are_removed_keeps_its_old_blobs(client: Any, grown: Grown) -> None:
+    sha256, lost = grown.blob("shared"), grown.blob("lost")
+    old = grown.dataset([sha256])
+    grown.settle()
+    came: list[str] = []
+
+    def watch(what: str, _count: int) -> None:
+        if what == "schemas" or (what == "datasets" and not came):
+            grown.count += 1
+            came.append(
+                grown.store.put_addressed("datasets", {"number": grown.count, "a": {"sha256": sha256, "bytes": 6}})
+            )
+
+    collect(grown.store, client, settings(), watch)
+    assert came
+    assert grown.store.has_blob(sha256)
+    assert not grown.store.has_blob(lost)
+    assert not grown.store.has_manifest(f"{old}.json")
+
+
+def test_what_a_step_reads_stays_while_it_runs_however_old_it_is(client: Any, grown: Grown) -> None:
+    read, other = grown.dataset([grown.blob()]), grown.dataset([grown.blob()])
+    base = grown.model([grown.blob()], other)
+    grown.settle()
+    arguments = {"labelled": read, "base": json.dumps({"uri": "models:/m/1", "fingerprint": base}), "settings": "{}"}
+    with in_use(grown.store, arguments):
+        result = collect(grown.store, client, settings(min_age="500s"))
+    assert result["total"]["removed"] == 0
+
+
+def test_what_a_long_step_reads_is_kept_young_as_it_goes(grown: Grown) -> None:
+    address = grown.dataset([grown.blob()])
+    file = Path(grown.store.uri) / f"{address}.json"
+    with in_use(grown.store, {"labelled": address}, every=0.01):
+        grown.settle()
+        deadline = time.monotonic() + 60
+        while file.stat().st_mtime < time.time() - 500:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+
+def test_checkpoints_stay_while_their_training_is_at_work_and_go_with_their_blobs_after(
+    client: Any, grown: Grown, tmp_path: Path
+) -> None:
+    blobs = [grown.blob(), grown.blob()]
+    grown.checkpoint(RUN, 1, blobs[:1])
+    step = samples.step_of(grown.store, tmp_path)
+    with training_lease.held(step, RUN, "train"):
+        grown.checkpoint(RUN, 2, blobs)
+        grown.settle()
+        (mark,) = grown.store.keys(f"checkpoints/{RUN}/lease/")
+        # Old by the settings of this test, and a heartbeat nevertheless.
+        grown.let_be(mark, time.time() - 30)
+        result = collect(grown.store, client, settings())
+        assert kind(result, "checkpoints")["why"]["running"]["count"] == 3
+        assert all(map(grown.store.has_blob, blobs))
+    grown.settle()
+    result = collect(grown.store, client, settings())
+    assert kind(result, "checkpoints")["removed"] == 3
+    assert not result["epoch_raised"]
+    assert keys(grown.store) == []
+
+
+def test_what_was_measured_goes_with_its_report_and_does_not_keep_it(client: Any, grown: Grown) -> None:
+    model = registered(client, grown)
+    data = grown.dataset([])
+    told = grown.model([], data)
+    needed, lost = grown.evaluation([grown.blob()], told, data), grown.evaluation([grown.blob()], told, data)
+    model.add(grown, told, needed)
+    measured = {one: grown.measured(one) for one in (needed, lost)}
+    grown.settle()
+    collect(grown.store, client, settings())
+    assert grown.store.has_manifest(measured[needed])
+    assert not grown.store.has_manifest(measured[lost])
+    assert not grown.store.has_manifest(f"{lost}.json")
+
+
+def test_writing_that_was_never_finished_goes_when_it_is_old(client: Any, grown: Grown) -> None:
+    folder = Path(grown.store.uri) / "tmp"
+    folder.mkdir(exist_ok=True)
+    for name in ("old", "new"):
+        (folder / name).write_bytes(b"half")
+    grown.let_be("tmp/old", time.time() - 1000)
+    result = collect(grown.store, client, settings(min_age="500s"))
+    assert kind(result, "unfinished")["removed"] == 1
+    assert [path.name for path in folder.iterdir()] == ["new"]
+
+
+def test_what_is_of_no_kind_that_is_known_is_left(client: Any, grown: Grown) -> None:
+    for key in ("datasets/notes.txt", "blobs/readme", "models/x/y.json", "elsewhere/z"):
+        path = Path(grown.store.uri) / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("a person's")
+    grown.settle()
+    result = collect(grown.store, client, settings())
+    assert result["total"]["removed"] == 0
+    assert kind(result, "blobs")["why"] == {"unknown": {"count": 1, "bytes": 10}}
+    assert len(keys(grown.store)) == 4
+
+
+def test_a_source_that_lies_in_the_store_itself_stays_with_what_was_made_of_it(client: Any, grown: Grown) -> None:
+    uploaded, model = grown.blob("x,y\n"), registered(client, grown)
+    data = grown.dataset([])
+    inputs = {f"{grown.store.uri}/blobs/{uploaded}": "f" * 64}
+    grown.manifest(f"made/{data.partition('/')[2]}", {"inputs": inputs}, [])
+    model.add(grown, grown.model([], data))
+    grown.settle()
+    assert kind(collect(grown.store, client, settings()), "blobs")["removed"] == 0
+    assert grown.store.has_blob(uploaded)
+
+
+def test_a_run_under_way_goes_on_in_its_epoch_and_a_new_one_is_answered_from_no_cache(grown: Grown) -> None:
+    before = where(grown.store)
+    for _ in range(2):
+        raise_epoch(grown.store, "gc")
+    assert where(grown.store) != before
+    assert is_where(grown.store, before)
+    assert is_where(grown.store, where(grown.store))
+    assert not is_where(grown.store, "0" * 16)
+
+
+def test_kept_versions_are_verified_and_a_rollback_works_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (tmp_path / ".modelmill").mkdir()
+    store = open_store()
+    store.epoch()
+    client = mlflow_client()
+    client.create_registered_model("areas")
+    of = promotions(client, store, "areas")
+    for number in range(4):
+        version = loadable_version(of, tmp_path / f"model-{number}")
+        of.promote(version, who="ann", force=True, reason="to see") if number < 2 else None
+    grown = Grown(store=store)
+    lost = grown.dataset([grown.blob()])
+    grown.settle()
+    result = collect(store, client, settings(keep_versions=1))
+    assert [one["version"] for one in result["versions"]] == ["2", "1", "4"]
+    assert not store.has_manifest(f"{lost}.json")
+    walk = verify(of.registry, store, ["1", "2", "4"], tmp_path / "verify")
+    assert walk.faults == []
+    assert of.rollback(who="ann", check=check_works(of.registry, store, tmp_path / "back")).entry.to_version == "1"
+
+
+@pytest.mark.parametrize("kept", ["datasets", "reports", "models", "made", "accepted", "checkpoints"])
+def test_a_manifest_that_stays_and_cannot_be_read_stops_all_and_is_named(client: Any, grown: Grown, kept: str) -> None:
+    model = registered(client, grown)
+    data = grown.dataset([grown.blob()])
+    told = grown.model([], data)
+    model.add(grown, told, grown.evaluation([], told, data))
+    grown.store.put_manifest("accepted/a-recipe/000000.json", {"sources": "", "schema": "", "before": ""})
+    grown.young.add(grown.checkpoint(RUN, 1, []))
+    grown.blob("of nobody")
+    damaged = next(iter(grown.store.keys(f"{kept}/")))
+    (Path(grown.store.uri) / damaged).write_bytes(b'{"cut')
+    grown.settle()
+    before = grown.bytes()
+    with pytest.raises(ModelmillError, match=rf"{damaged}: was changed.*\(nothing was removed\)"):
+        collect(grown.store, client, settings())
+    assert {key: data for key, data in grown.bytes().items() if not key.startswith("retention/")} == before
+
+
+def test_a_history_that_was_changed_stops_all(client: Any, grown: Grown) -> None:
+    model = registered(client, grown)
+    for _ in range(2):
+        model.of.promote(model.add(grown, grown.model([], grown.dataset([]))), who="ann", force=True, reason="to see")
+    (Path(grown.store.uri) / f"promotions/{model.of.registry.name}/000000.json").unlink()
+    grown.settle()
+    with pytest.raises(ModelmillError, match=r"lost an entry.*\(nothing was removed\)"):
+        collect(grown.store, client, settings())
+
+
+def test_another_mlflow_than_the_stores_is_refused_unless_its_models_were_deleted_on_purpose(
+    client: Any, grown: Grown
+) -> None:
+    model = registered(client, grown)
+    name = model.of.registry.name
+    model.of.promote(model.add(grown, grown.model([], grown.dataset([]))), who="ann", force=True, reason="to see")
+    client.delete_registered_model(name)
+    grown.settle()
+    before = grown.bytes()
+    with pytest.raises(
+        UserError, match=rf"has no version of, as {name}: correct MLFLOW_TRACKING_URI.*--deleted {name}"
+    ):
+        collect(grown.store, client, settings())
+    assert grown.bytes().items() >= before.items()
+    assert collect(grown.store, client, settings(deleted=(name,)))["total"]["removed"] > 0
+
+
+def test_golden_rows_tell_of_models_that_an_empty_mlflow_does_not_know(client: Any, grown: Grown) -> None:
+    grown.manifest("golden", {}, [])
+    grown.settle()
+    with pytest.raises(UserError, match="holds golden rows of registered models, and MLflow"):
+        collect(grown.store, client, settings())
+    assert collect(grown.store, client, settings(deleted=("*",)))["total"]["removed"] == 1
+
+
+def test_an_mlflow_that_is_gone_removes_nothing(grown: Grown, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://ann:hunter2@127.0.0.1:{free_ports(1)[0]}")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MODELMILL_STORE", grown.store.uri)
+    grown.blob()
+    grown.settle()
+    before = grown.bytes()
+    with pytest.raises(ModelmillError, match=r"gives no answer.*\(nothing was removed\)") as raised:
+        retain({"apply": True, "min_age": "0s", "idle": True})
+    assert raised.value.exit_code == 1
+    assert "hunter2" not in str(raised.value)
+    assert grown.bytes().items() >= before.items()
+
+
+def test_a_second_one_is_refused_while_the_first_is_at_work(client: Any, grown: Grown) -> None:
+    grown.blob()
+    grown.settle()
+    with (
+        lease.held(grown.store, WORK, lambda: None),
+        pytest.raises(ModelmillError, match=r"gc: process .* removes things from this very store; wait"),
+    ):
+        collect(grown.store, client, settings())
+    assert collect(grown.store, client, settings())["total"]["removed"] == 1
+
+
+def test_one_that_was_taken_for_dead_stops_before_it_removes_more(client: Any, grown: Grown) -> None:
+    grown.blob()
+    grown.settle()
+    another = {"holder": "another", "pid": 7, "boot": "other", "started": "1", "machine": "node-9"}
+    with lease.held(grown.store, WORK, lambda: None, beat=0.05) as held:
+        while not grown.store.claim(f"retention/lease/{held.number + 1:08d}.json", another):
+            pass
+        assert held._thread is not None
+        held._thread.join(60)
+        with pytest.raises(ModelmillError, match="another gc took over while this one stood still"):
+            Collector(grown.store, client, settings(), lambda _what, _count: None).remove(held)
+    assert len(keys(grown.store)) == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"min_age": "soon"}, "--min-age: write a number and a unit of s, m, h or d"),
+        ({"min_age": "12h"}, "min_age is 12h, and a step that runs now may read what is up to 1d old"),
+        ({"keep_versions": 0}, "--keep-versions: Input should be greater than or equal to 1"),
+    ],
+)
+def test_a_wrong_setting_is_one_sentence(asked: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        retain(asked)
+
+
+def test_a_store_that_is_not_there_and_a_bucket_without_a_registry_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("MODELMILL_STORE", str(tmp_path / "nowhere"))
+    with pytest.raises(UserError, match="there is no such store; correct MODELMILL_STORE"):
+        retain({})
+    monkeypatch.setenv("MODELMILL_STORE", "s3://bucket/store")
+    with pytest.raises(UserError, match="MLFLOW_TRACKING_URI is not set, and only the registry says"):
+        retain({})
+
+
+def test_ages_are_by_the_stores_clock_and_leave_room_for_clocks_that_differ() -> None:
+    assert RetentionSettings(min_age="7d").min_age_on_any_clock == 7 * 86400 + 900
+    assert RetentionSettings(min_age="0s", idle=True).min_age_on_any_clock == 0
+
+
+def test_in_a_bucket_what_is_needed_stays_and_the_rest_goes(client: Any, s3_uri: str, tmp_path: Path) -> None:
+    store = open_store(s3_uri)
+    store.epoch()
+    grown = Grown(store=store)
+    model = registered(client, grown)
+    data = samples.write_labelled(store, {"train": samples.reviews(20)})
+    lost = samples.write_labelled(store, {"train": samples.reviews(30, 1)})
+    model.add(grown, grown.model([grown.blob()], data))
+    model.of.promote("1", who="ann", force=True, reason="to see")
+    # Left by a writer that was killed.
+    bucket = s3_uri.removeprefix("s3://").partition("/")[0]
+    store._backend._call("create_multipart_upload", "blobs/x")  # type: ignore[attr-defined]
+    newest = max(entry.modified for entry in entries(store, ""))
+    while clock(store) <= newest:
+        time.sleep(0.1)
+    shown = collect(store, client, settings(apply=False))
+    done = collect(store, client, settings())
+    assert shown["total"] == done["total"]
+    assert {one["kind"]: one["removed"] for one in done["kinds"] if one["removed"]} == {
+        "blobs": 1, "datasets": 1, "unfinished": 1
+    }  # fmt: skip
+    assert open_dataset(store, data).table("train").num_rows == 20
+    assert not store.has_manifest(f"{lost}.json")
+    assert done["epoch_raised"]
+    uploads = store._backend._client().list_multipart_uploads(Bucket=bucket)  # type: ignore[attr-defined]
+    assert "Uploads" not in uploads
