@@ -24,6 +24,7 @@ from modelmill.disk import full, is_full
 from modelmill.errors import Interrupted, ModelmillError, UserError, without_credentials
 from modelmill.events import Events
 from modelmill.home import be_private, share_cores
+from modelmill.logs import log_to_stderr
 from modelmill.settings import Section
 from modelmill.step import Step
 
@@ -116,9 +117,7 @@ def _log_to_file(name: str) -> None:
         os.dup2(log, 1)
         os.dup2(log, 2)
         os.close(log)
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr, force=True
-    )
+    log_to_stderr()
 
 
 @contextmanager
@@ -157,8 +156,9 @@ def _room_in(scratch: Path) -> Iterator[None]:
 
 
 def _failed(events: Events, error: ModelmillError) -> int:
-    logging.getLogger("modelmill").error("%s", error)
-    events.emit("failed", exit_code=error.exit_code, message=str(error), interrupted=isinstance(error, Interrupted))
+    said = without_credentials(str(error))
+    logging.getLogger("modelmill").error("%s", said)
+    events.emit("failed", exit_code=error.exit_code, message=said, interrupted=isinstance(error, Interrupted))
     return error.exit_code
 
 

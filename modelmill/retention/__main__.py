@@ -6,8 +6,9 @@ import logging
 import sys
 import time
 
-from modelmill.errors import ModelmillError
+from modelmill.errors import ModelmillError, without_credentials
 from modelmill.home import be_private
+from modelmill.logs import log_to_stderr
 from modelmill.retention.tally import HEADS, conclusion, rows
 
 _SAY_SECONDS = 10.0
@@ -18,16 +19,17 @@ def main() -> int:
     """Show or remove what nothing needs; return 0 done, 1 failed, 2 the user's input is wrong."""
     parsed = _parsed()
     be_private()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    log_to_stderr()
     from modelmill.retention.run import retain
 
     asked = {name: value for name, value in vars(parsed).items() if name != "json"}
     try:
         result = retain({**asked, "deleted": tuple(parsed.deleted)}, _Said())
     except ModelmillError as error:
+        said = without_credentials(str(error))
         if parsed.json:
-            sys.stdout.write(json.dumps({"error": str(error), "exit_code": error.exit_code}) + "\n")
-        log.error("%s", error)
+            sys.stdout.write(json.dumps({"error": said, "exit_code": error.exit_code}) + "\n")
+        log.error("%s", said)
         return error.exit_code
     sys.stdout.write((json.dumps(result) if parsed.json else _table(result)) + "\n")
     return 0

@@ -1,9 +1,10 @@
 """Retention: removes from the store what nothing needs any more, and first shows what that is.
 
-Marks from the registry what stays, raises the store's epoch, marks what came meanwhile, removes manifests, marks once
-more, and removes blobs. So a manifest goes before its blobs, and whenever it is killed, what stays is whole: repeated,
-it goes on. What is younger than the least age stays, and so does what is put again or read, which makes it young.
-What MLflow holds is MLflow's, its copies of models in the object store too: nothing of it is touched.
+Marks from the registry what stays, raises the store's epoch where a cache may name what goes, marks what came since,
+removes manifests, marks once more, and removes blobs. So a manifest goes before its blobs, and whenever it is killed,
+what stays is whole: repeated, it goes on. What is younger than the least age stays, and so does what is put again or
+read, which makes it young. What MLflow holds is MLflow's, its copies of models in the object store too: nothing of it
+is touched.
 """
 
 import os
@@ -17,6 +18,7 @@ from modelmill import lease
 from modelmill.errors import ModelmillError, UserError, without_credentials
 from modelmill.home import TRACKING_VARIABLE, tracking_uri
 from modelmill.retention.mark import Mark
+from modelmill.retention.provenance import Provenance
 from modelmill.retention.roots import KeptVersion, kept_versions
 from modelmill.retention.settings import RetentionSettings
 from modelmill.retention.sweep import CACHED, Sweep, Watch
@@ -89,13 +91,12 @@ class Collector:
         return sweep
 
     def remove(self, held: lease.Lease) -> tuple[Sweep, bool]:
-        """Remove what goes; return also whether the epoch was raised."""
+        """Remove what goes; return also whether an epoch was raised."""
         with _nothing_removed():
             self._mark()
         sweep = self._sweep(apply=True, held=held)
-        raised = sweep.would_remove(CACHED)
+        raised = self._raise_epochs(sweep)
         if raised:
-            raise_epoch(self.store, "gc")
             # What was answered from a cache until now counts as used.
             with _nothing_removed():
                 self._mark()
@@ -103,6 +104,20 @@ class Collector:
         self._mark()
         sweep.rest()
         return sweep, raised
+
+    def _raise_epochs(self, sweep: Sweep) -> bool:
+        """Let no cache be believed that may name what goes; those of runs on other raw files still are."""
+        provenance, of = Provenance(store=self.store), set[str]()
+        for number, address in enumerate(sweep.going(CACHED)):
+            self.watch("lineage", number)
+            sources = provenance.of(address)
+            if sources is None:
+                raise_epoch(self.store, "gc")
+                return True
+            of |= sources
+        for one in sorted(of):
+            raise_epoch(self.store, "gc", one)
+        return bool(of)
 
     def _mark(self) -> None:
         self.watch("versions", 0)

@@ -16,7 +16,7 @@ from modelmill.store.removal import entries, remove_older, remove_unfinished, un
 
 CACHED = ("reports", "models", "made", "datasets")
 """What steps answer with: a cache may name it after it is gone, so the store's epoch is raised before it goes."""
-RECORDS = ("promotions", "approvals", "accepted", "epochs", "retention")
+RECORDS = ("promotions", "approvals", "accepted", "epochs", "epochs-of", "retention")
 """Histories, which are small and never removed."""
 Watch = Callable[[str, int], None]
 """Hears what is gone through, and how many things of it so far."""
@@ -37,10 +37,12 @@ class Sweep:
     watch: Watch
     tallies: dict[str, Tally] = field(default_factory=dict)
 
-    def would_remove(self, kinds: Iterable[str]) -> bool:
-        """Return whether anything of some kinds of manifests goes."""
-        found = (entry for kind in kinds for entry in entries(self.store, f"{kind}/"))
-        return any(self._why_manifest(entry) is None for entry in found)
+    def going(self, kinds: Iterable[str]) -> Iterator[str]:
+        """Yield the addresses of all manifests of some kinds that go."""
+        for entry in (entry for kind in kinds for entry in entries(self.store, f"{kind}/")):
+            address = address_of(entry)
+            if address is not None and self._why_manifest(entry) is None:
+                yield address
 
     def manifests(self) -> None:
         """Go through the manifests: each kind before those that it may name, and what is remembered of them first."""

@@ -84,7 +84,9 @@ def conclusion(result: Mapping[str, Any]) -> list[str]:
             f"Nothing was removed. {much} would go with --apply." if removed["removed"] else "Nothing would go."
         )
     elif result["epoch_raised"]:
-        said.append(f"{much} were removed; steps of new runs are not answered from what was cached before.")
+        said.append(
+            f"{much} were removed; steps whose results are among them are made anew, not answered from a cache."
+        )
     else:
         said.append(f"{much} were removed.")
     return said

@@ -1,6 +1,8 @@
 """The store's epochs: a random mark that is made once, and raised before anything is deleted that a cache may name.
 
-`epoch.json` holds the mark, and each `epochs/<number>.json` raises it. A run goes on under the epoch that it began in.
+`epoch.json` holds the mark, and each `epochs/<number>.json` raises it. Where it is known from which raw files something
+was made that goes, `epochs-of/<digest of their pins>/<number>.json` raises it for runs on these files alone. A run goes
+on under the epoch that it began in.
 """
 
 import uuid
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
 
 EPOCH_KEY = "epoch.json"
 RAISED = "epochs"
+RAISED_OF = "epochs-of"
 
 
 def epochs(store: "Store") -> list[str]:
@@ -26,6 +29,15 @@ def epochs(store: "Store") -> list[str]:
     return [mark, *(f"{mark}-{number}" for number in raised)]
 
 
-def raise_epoch(store: "Store", why: str) -> None:
-    """Begin a new epoch: from now on every step of a new run is a miss of the cache."""
-    store.append(RAISED, {"id": uuid.uuid4().hex, "why": why}, after=len(epochs(store)) - 1)
+def raise_epoch(store: "Store", why: str, sources: str = "") -> None:
+    """Begin a new epoch: from now on every step of a new run is a miss of the cache.
+
+    With the digest of pinned sources only the steps of runs on these.
+    """
+    folder = f"{RAISED_OF}/{sources}" if sources else RAISED
+    store.append(folder, {"id": uuid.uuid4().hex, "why": why}, after=len(list(store.keys(f"{folder}/"))))
+
+
+def raised_for(store: "Store", sources: str) -> int:
+    """Return how often the epoch was raised for runs on sources alone, given the digest of their pins."""
+    return len(list(store.keys(f"{RAISED_OF}/{sources}/")))

@@ -21,6 +21,8 @@ from modelmill.store import Store
 from tests.modelmill.registry.made import promotions, report
 
 OLD_SECONDS, YOUNG_SECONDS = -1000.0, 3600.0
+SOURCES = {"package://x/y.csv": "f" * 64}
+"""What the raw files of all data sets were pinned at."""
 RECORDS = ("promotions/", "approvals/", "accepted/", "epoch", "retention/")
 
 
@@ -36,6 +38,8 @@ class Grown:
     store: Store
     needs: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     young: set[str] = field(default_factory=set)
+    uncached: set[str] = field(default_factory=set)
+    """Keys of reports that no step answers with from a cache."""
     count: int = 0
 
     def blob(self, text: str = "") -> str:
@@ -54,7 +58,7 @@ class Grown:
     def dataset(self, blobs: list[str], before: str = "", schema: str = "") -> str:
         """Put a dataset and what made it: from another one, or from raw files."""
         address = self.manifest("datasets", {}, blobs)
-        inputs = {"labelled": before} if before else {"package://x/y.csv": "f" * 64}
+        inputs = {"labelled": before, "corpus": "", "base": ""} if before else SOURCES
         told = {"inputs": inputs, **({"schema": schema} if schema else {})}
         made = self.manifest(f"made/{address.partition('/')[2]}", told, [self.blob()], *filter(None, (before, schema)))
         self.needs[f"{address}.json"].add(f"{made}.json")
@@ -122,6 +126,7 @@ class Registered:
     def add(self, grown: Grown, model: str, *more: str, golden: str = "") -> str:
         """Make a version, and return its number."""
         judged = report(grown.store, model, "promote", "")
+        grown.uncached.add(f"{judged}.json")
         blobs = grown.store.get_addressed(judged)["files"].values()
         grown.needs[f"{judged}.json"] |= {f"blobs/{blob['sha256']}" for blob in blobs}
         tags = {MODEL_TAG: model, REPORT_TAG: judged, **({GOLDEN_TAG: golden} if golden else {})}

@@ -9,6 +9,7 @@ import pytest
 
 from modelmill import lease
 from modelmill.dataset import open_dataset
+from modelmill.digest import canonical_json
 from modelmill.errors import ModelmillError, UserError
 from modelmill.registry.files import check_works
 from modelmill.registry.lineage import verify
@@ -23,7 +24,7 @@ from modelmill.training import lease as training_lease
 from tests import samples
 from tests.modelmill.registry.loadable import loadable_version
 from tests.modelmill.registry.made import promotions
-from tests.modelmill.retention.graphs import Grown, registered, settings
+from tests.modelmill.retention.graphs import SOURCES, Grown, registered, settings
 from tests.servers import free_ports
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")
@@ -201,6 +202,24 @@ def test_a_run_under_way_goes_on_in_its_epoch_and_a_new_one_is_answered_from_no_
     assert is_where(grown.store, before)
     assert is_where(grown.store, where(grown.store))
     assert not is_where(grown.store, "0" * 16)
+
+
+def test_only_runs_on_the_raw_files_that_something_came_from_are_no_longer_answered_from_a_cache(
+    client: Any, grown: Grown
+) -> None:
+    mine, others = canonical_json(SOURCES), canonical_json({"package://x/other.csv": "e" * 64})
+    grown.model([], grown.dataset([], grown.dataset([])))
+    grown.settle()
+    before = {pins: where(grown.store, pins) for pins in (mine, others)}
+    assert collect(grown.store, client, settings())["epoch_raised"]
+    assert where(grown.store, mine) != before[mine]
+    assert where(grown.store, others) == before[others]
+    assert is_where(grown.store, where(grown.store, mine))
+    # Nobody knows where this one comes from.
+    grown.model([], "")
+    grown.settle()
+    collect(grown.store, client, settings())
+    assert where(grown.store, others) != before[others]
 
 
 def test_kept_versions_are_verified_and_a_rollback_works_after_it(
