@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from modelmill.digest import digest
@@ -55,4 +56,4 @@ class Provenance:
     def _all(self, addresses: Iterable[str]) -> Sources | None:
         found = [self.of(address) for address in addresses]
         known = [one for one in found if one is not None]
-        return frozenset().union(*known) if known and len(known) == len(found) else None
+        return frozenset(chain.from_iterable(known)) if known and len(known) == len(found) else None

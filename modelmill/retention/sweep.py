@@ -1,10 +1,12 @@
 """Goes through the store once: counts what stays and what goes, and removes the latter where that is wanted."""
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain
 
+from modelmill.errors import UserError
 from modelmill.references import references
 from modelmill.retention.mark import MANIFESTS, Mark, address_of, grouped
 from modelmill.retention.roots import Why
@@ -13,6 +15,8 @@ from modelmill.store import NotFound, Store
 from modelmill.store.backend import Changed, Entry
 from modelmill.store.keys import is_sha256
 from modelmill.store.removal import entries, remove_older, remove_unfinished, unfinished
+
+log = logging.getLogger(__name__)
 
 CACHED = ("reports", "models", "made", "datasets")
 """What steps answer with: a cache may name it after it is gone, so the store's epoch is raised before it goes."""
@@ -133,11 +137,15 @@ class Sweep:
 
     def _unfinished(self) -> None:
         tally = self.tallies.setdefault("unfinished", Tally(kind="unfinished"))
-        for entry in unfinished(self.store):
-            if self.mark.is_young(entry):
-                tally.keep("young", entry.bytes)
-                continue
-            if self.apply:
-                self.check()
-                remove_unfinished(self.store, entry)
-            tally.removed.add(entry.bytes)
+        try:
+            for entry in unfinished(self.store):
+                if self.mark.is_young(entry):
+                    tally.keep("young", entry.bytes)
+                    continue
+                if self.apply:
+                    self.check()
+                    remove_unfinished(self.store, entry)
+                tally.removed.add(entry.bytes)
+        except UserError as error:
+            # Not every server lists them, nor lets everyone.
+            log.warning("uploads that were never finished are left: %s", error)

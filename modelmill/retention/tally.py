@@ -1,6 +1,6 @@
 """What retention found, counted by kind of thing: what stays and why, and what goes."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,27 +69,31 @@ def rows(result: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
 
 def conclusion(result: Mapping[str, Any]) -> list[str]:
     """Return what is to be said under the table, a sentence a line."""
-    removed, versions = result["total"], result["versions"]
-    models = len({one["name"] for one in versions})
-    said = [f"{len(versions)} versions of {models} registered models stay, with all that they were made from."]
-    if result["missing"]:
-        first = result["missing"][0]
-        said.append(
-            f"{len(result['missing'])} things that are named are not in the store, as {first['address']}, named by "
-            f"{first['named_by']}; `modelmill models verify` tells more."
-        )
-    much = f"{removed['removed']:,} things, {size(removed['removed_bytes'])},"
+    models = len({one["name"] for one in result["versions"]})
+    kept = f"{_counted(len(result['versions']), 'version')} of {_counted(models, 'registered model')}"
+    return [f"Kept with all that they were made from: {kept}.", *_missing(result["missing"]), _outcome(result)]
+
+
+def _missing(missing: Sequence[Mapping[str, str]]) -> Iterator[str]:
+    if missing:
+        much, first = _counted(len(missing), "thing"), missing[0]
+        named = f"as {first['address']}, named by {first['named_by']}"
+        yield f"Named and not in the store: {much}, {named}; `modelmill models verify` tells more."
+
+
+def _outcome(result: Mapping[str, Any]) -> str:
+    total = result["total"]
+    much = f"{_counted(total['removed'], 'thing')} ({size(total['removed_bytes'])})"
+    if not total["removed"]:
+        return "There is nothing to remove."
     if not result["applied"]:
-        said.append(
-            f"Nothing was removed. {much} would go with --apply." if removed["removed"] else "Nothing would go."
-        )
-    elif result["epoch_raised"]:
-        said.append(
-            f"{much} were removed; steps whose results are among them are made anew, not answered from a cache."
-        )
-    else:
-        said.append(f"{much} were removed.")
-    return said
+        return f"Nothing was removed: {much} would go with --apply."
+    more = "; what steps had answered with is made anew, and not taken from a cache" if result["epoch_raised"] else ""
+    return f"Removed: {much}{more}."
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
 
 
 def size(number: float) -> str:

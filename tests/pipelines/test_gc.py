@@ -49,7 +49,7 @@ def test_a_dry_run_shows_a_table_and_removes_nothing(ran: tuple[Path, dict[str, 
     assert (done.returncode, done.stderr) == (0, "")
     assert "would go with --apply" in done.stdout
     assert "why kept" in done.stdout
-    assert "1 versions of 1 registered models stay" in done.stdout
+    assert "1 version of 1 registered model" in done.stdout
     assert list(store.keys("")) == before
     assert removed(gc(folder)) == {"blobs", "models", "checkpoints"}
 

@@ -369,7 +369,10 @@ def test_ages_are_by_the_stores_clock_and_leave_room_for_clocks_that_differ() ->
     assert RetentionSettings(min_age="0s", idle=True).min_age_on_any_clock == 0
 
 
-def test_in_a_bucket_what_is_needed_stays_and_the_rest_goes(client: Any, s3_uri: str, tmp_path: Path) -> None:
+def test_in_a_bucket_what_is_needed_stays_and_the_rest_goes(
+    client: Any, s3_uri: str, mlflow_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{mlflow_file / 'mlflow.db'}")
     store = open_store(s3_uri)
     store.epoch()
     grown = Grown(store=store)
