@@ -15,7 +15,7 @@ from modelmill.retention.settings import ANY, RetentionSettings
 from modelmill.store import Store
 
 Why = Literal["champion", "version", "young", "running", "record", "unknown"]
-"""`record`: histories and approvals, which are never removed. `unknown`: of no kind that modelmill writes."""
+"""`record`: what is never removed, as histories. `unknown`: of no kind that modelmill writes."""
 
 
 @dataclass(frozen=True, kw_only=True)

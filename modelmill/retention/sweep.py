@@ -20,8 +20,8 @@ log = logging.getLogger(__name__)
 
 CACHED = ("reports", "models", "made", "datasets")
 """What steps answer with: a cache may name it after it is gone, so the store's epoch is raised before it goes."""
-RECORDS = ("promotions", "approvals", "accepted", "epochs", "epochs-of", "retention")
-"""Histories, which are small and never removed."""
+RECORDS = ("promotions", "approvals", "accepted", "epochs", "epochs-of", "retention", "sources")
+"""Never removed: histories, which are small, and copies of sources, which a schedule may name before it first runs."""
 Watch = Callable[[str, int], None]
 """Hears what is gone through, and how many things of it so far."""
 
