@@ -20,7 +20,7 @@ from modelmill.retention.settings import RetentionSettings
 from modelmill.store import Store
 from tests.modelmill.registry.made import promotions, report
 
-OLD_SECONDS, YOUNG_SECONDS = -1000.0, 3600.0
+OLD_SECONDS, YOUNG_SECONDS = -10000.0, 3600.0
 SOURCES = {"package://x/y.csv": "f" * 64}
 """What the raw files of all data sets were pinned at."""
 RECORDS = ("promotions/", "approvals/", "accepted/", "epoch", "retention/")

@@ -77,7 +77,7 @@ def test_what_is_put_again_although_it_is_there_is_young(client: Any, grown: Gro
     grown.settle()
     assert grown.store.put_blob(b"a").sha256 == shards[0]
     grown.store.put_addressed("datasets", content)
-    result = collect(grown.store, client, settings(min_age="500s"))
+    result = collect(grown.store, client, settings(min_age="5000s"))
     assert kind(result, "datasets")["removed"] == 0
     assert all(grown.store.has_blob(sha256) for sha256 in shards)
     assert not grown.store.has_blob(lost)
@@ -109,7 +109,7 @@ def test_what_a_step_reads_stays_while_it_runs_however_old_it_is(client: Any, gr
     grown.settle()
     arguments = {"labelled": read, "base": json.dumps({"uri": "models:/m/1", "fingerprint": base}), "settings": "{}"}
     with in_use(grown.store, arguments):
-        result = collect(grown.store, client, settings(min_age="500s"))
+        result = collect(grown.store, client, settings(min_age="5000s"))
     assert result["total"]["removed"] == 0
 
 
@@ -119,7 +119,7 @@ def test_what_a_long_step_reads_is_kept_young_as_it_goes(grown: Grown) -> None:
     with in_use(grown.store, {"labelled": address}, every=0.01):
         grown.settle()
         deadline = time.monotonic() + 60
-        while file.stat().st_mtime < time.time() - 500:
+        while file.stat().st_mtime < time.time() - 5000:
             assert time.monotonic() < deadline
             time.sleep(0.01)
 
@@ -165,8 +165,8 @@ def test_writing_that_was_never_finished_goes_when_it_is_old(client: Any, grown:
     folder.mkdir(exist_ok=True)
     for name in ("old", "new"):
         (folder / name).write_bytes(b"half")
-    grown.let_be("tmp/old", time.time() - 1000)
-    result = collect(grown.store, client, settings(min_age="500s"))
+    grown.let_be("tmp/old", time.time() - 10000)
+    result = collect(grown.store, client, settings(min_age="5000s"))
     assert kind(result, "unfinished")["removed"] == 1
     assert [path.name for path in folder.iterdir()] == ["new"]
 
