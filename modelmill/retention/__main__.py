@@ -9,7 +9,7 @@ import time
 from modelmill.errors import ModelmillError, without_credentials
 from modelmill.home import be_private
 from modelmill.logs import log_to_stderr
-from modelmill.retention.tally import HEADS, conclusion, rows
+from modelmill.retention.tally import plain
 
 _SAY_SECONDS = 10.0
 log = logging.getLogger("modelmill.retention")
@@ -31,7 +31,7 @@ def main() -> int:
             sys.stdout.write(json.dumps({"error": said, "exit_code": error.exit_code}) + "\n")
         log.error("%s", said)
         return error.exit_code
-    sys.stdout.write((json.dumps(result) if parsed.json else _table(result)) + "\n")
+    sys.stdout.write((json.dumps(result) if parsed.json else plain(result)) + "\n")
     return 0
 
 
@@ -62,19 +62,6 @@ class _Said:
         if time.monotonic() - self._last >= _SAY_SECONDS:
             self._last = time.monotonic()
             log.info("%s: %s looked at", what, f"{count:,}")
-
-
-def _table(result: dict[str, object]) -> str:
-    lines = [HEADS, *rows(result)]
-    widths = [max(len(line[place]) for line in lines) for place in range(len(HEADS))]
-    aligned = (
-        "  ".join(
-            word.rjust(width) if 0 < place < 5 else word.ljust(width)
-            for place, (word, width) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in lines
-    )
-    return "\n".join([*(line.rstrip() for line in aligned), "", *conclusion(result)])
 
 
 if __name__ == "__main__":

@@ -67,6 +67,18 @@ def rows(result: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
         yield (one["kind"], f"{one['kept']:,}", *sizes, why)
 
 
+def plain(result: Mapping[str, Any]) -> str:
+    """Return the table and what is to be said under it, for a log."""
+    lines = [HEADS, *rows(result)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    formats = ["<", *[">"] * (len(HEADS) - 2), "<"]
+    aligned = (
+        "  ".join(f"{word:{form}{width}}" for word, form, width in zip(line, formats, widths, strict=True))
+        for line in lines
+    )
+    return "\n".join([*(line.rstrip() for line in aligned), "", *conclusion(result)])
+
+
 def conclusion(result: Mapping[str, Any]) -> list[str]:
     """Return what is to be said under the table, a sentence a line."""
     models = len({one["name"] for one in result["versions"]})
