@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from modelmill.store import open_store
 from tests.modelmill.registry.made import local_client
+from tests.modelmill.retention.graphs import Grown
 
 
 @pytest.fixture(scope="module")
@@ -27,3 +29,11 @@ def forget(client: Any) -> None:
     """Delete all registered models."""
     for model in client.search_registered_models():
         client.delete_registered_model(model.name)
+
+
+@pytest.fixture
+def grown(tmp_path: Path) -> Grown:
+    """A store that is empty but for its epoch."""
+    store = open_store(str(tmp_path / "store"))
+    store.epoch()
+    return Grown(store=store)

@@ -230,3 +230,8 @@ def expected(grown: Grown, models: list[Registered], newest: int) -> set[str]:
     left |= {key for key in keys if key.startswith(RECORDS)}
     told = {key: f"{grown.store.get_manifest(key)['report']}.json" for key in keys if key.startswith("measured/")}
     return left | {key for key, needed in told.items() if needed in left}
+
+
+def keys(store: Store) -> list[str]:
+    """Return what a store holds beside what retention itself writes."""
+    return [key for key in store.keys("") if not key.startswith(("retention/", "epoch"))]
