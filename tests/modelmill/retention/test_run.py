@@ -1,6 +1,9 @@
 """What retention keeps and what it removes, one case at a time."""
 
 import json
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -8,7 +11,7 @@ from typing import Any
 import pytest
 
 from modelmill.dataset import open_dataset
-from modelmill.digest import canonical_json
+from modelmill.digest import canonical_json, sha256_hex
 from modelmill.registry.files import check_works
 from modelmill.registry.lineage import verify
 from modelmill.retention.run import collect
@@ -230,6 +233,34 @@ def test_kept_versions_are_verified_and_a_rollback_works_after_it(
     walk = verify(of.registry, store, ["1", "2", "4"], tmp_path / "verify")
     assert walk.faults == []
     assert of.rollback(who="ann", check=check_works(of.registry, store, tmp_path / "back")).entry.to_version == "1"
+
+
+def test_a_process_that_is_killed_is_followed_by_one_that_finishes_at_once(
+    client: Any, grown: Grown, mlflow_file: Path
+) -> None:
+    model, many = registered(client, grown), 3000
+    model.add(grown, grown.model([grown.blob()], grown.dataset([grown.blob()])))
+    folder = Path(grown.store.uri) / "blobs"
+    for number in range(many):
+        (folder / sha256_hex(f"of nobody {number}")).touch()
+    grown.settle()
+    mlflow = f"sqlite:///{mlflow_file / 'mlflow.db'}"
+    env = {**os.environ, "MODELMILL_STORE": grown.store.uri, "MLFLOW_TRACKING_URI": mlflow}
+    command = [sys.executable, "-m", "modelmill.retention", "--apply", "--min-age", "0s", "--idle"]
+    process = subprocess.Popen(command, env=env, cwd=mlflow_file, stdout=subprocess.DEVNULL)
+    try:
+        while len(list(folder.iterdir())) > many:
+            assert process.poll() is None
+    finally:
+        process.kill()
+        process.wait()
+    left = len(list(folder.iterdir()))
+    assert left > 4
+    began = time.monotonic()
+    assert collect(grown.store, client, settings())["total"]["removed"] == left - 4
+    # It does not wait for a sign of life from a process that it can see is gone.
+    assert time.monotonic() - began < 50
+    assert len(list(folder.iterdir())) == 4
 
 
 def test_in_a_bucket_what_is_needed_stays_and_the_rest_goes(
