@@ -14,8 +14,9 @@ class _Formatter(logging.Formatter):
         return without_credentials(super().format(record))
 
 
-def log_to_stderr() -> None:
-    """Write the logs of this process to standard error from now on."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+def log_to_stderr(*others: logging.Handler) -> None:
+    """Write the logs of this process to standard error from now on, and to other handlers beside it."""
+    handlers = [logging.StreamHandler(sys.stderr), *others]
+    for handler in handlers:
+        handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
