@@ -245,14 +245,15 @@ class Store:
 
     def _put(self, blob: Blob, data: bytes | Path) -> Blob:
         key = blob_key(blob.sha256)
-        # Again where it was deleted between the two.
-        while not self.refresh(key):
-            if self._backend.put_if_absent(key, data):
+        while True:
+            if not self.refresh(key) and self._backend.put_if_absent(key, data):
                 return blob
-        size = self._backend.size(key)
-        if size != blob.bytes:
-            raise self._changed(key, f"{blob.bytes} bytes", f"{size} bytes")
-        return blob
+            # Else `gc` deleted it in between.
+            with contextlib.suppress(NotFound):
+                size = self._backend.size(key)
+                if size != blob.bytes:
+                    raise self._changed(key, f"{blob.bytes} bytes", f"{size} bytes")
+                return blob
 
     def _stands(self, key: str, data: bytes) -> bytes:
         """Put bytes where there are none, and return those that lie there then, which count as put now."""
