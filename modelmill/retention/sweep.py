@@ -76,7 +76,8 @@ class Sweep:
             if len(batch) == _BATCH:
                 self._remove(tally, batch)
                 batch = []
-            self.watch(kind, number)
+            if number % _BATCH == 1:
+                self.watch(kind, number)
         self._remove(tally, batch)
 
     def _remove(self, tally: Tally, batch: list[Entry]) -> None:
