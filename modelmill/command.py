@@ -25,6 +25,7 @@ from modelmill.errors import Interrupted, ModelmillError, UserError, without_sec
 from modelmill.events import Events
 from modelmill.home import be_private, share_cores
 from modelmill.last_lines import LastLines
+from modelmill.logs import log_to_stderr
 from modelmill.settings import Section
 from modelmill.step import Step
 
@@ -126,12 +127,7 @@ def _log(name: str) -> LastLines:
         os.dup2(log, 2)
         os.close(log)
     said = LastLines()
-    logging.basicConfig(
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        handlers=[logging.StreamHandler(sys.stderr), said],
-        force=True,
-    )
+    log_to_stderr(said)
     return said
 
 
@@ -139,10 +135,11 @@ def _log(name: str) -> LastLines:
 def _stepping(name: str, events: Events, settings: Section, parsed: argparse.Namespace, rank: int) -> Iterator[Step]:
     """Give a step what it works with; of several processes all but the first are silent."""
     from modelmill.store import open_store
-    from modelmill.tracking import step_run, where
+    from modelmill.store.use import in_use
+    from modelmill.tracking import is_where, step_run, where
 
     store = open_store()
-    if parsed.where and parsed.where != where(store):
+    if parsed.where and not is_where(store, parsed.where):
         raise UserError(
             f"{name}: this step sees another store or MLflow ({store.uri}) than the resolve step did "
             f"({where(store)} against {parsed.where}); give every step the same MODELMILL_STORE and MLFLOW_TRACKING_URI"
@@ -152,7 +149,8 @@ def _stepping(name: str, events: Events, settings: Section, parsed: argparse.Nam
         step = Step(name=name, store=store, scratch=Path(scratch), events=heard)
         step.stop_on_signals()
         tracked = nullcontext() if rank else step_run(step, settings.model_dump(mode="json"))
-        with tracked, _room_in(step.scratch):
+        used = nullcontext() if rank else in_use(store, vars(parsed))
+        with used, tracked, _room_in(step.scratch):
             yield step
 
 

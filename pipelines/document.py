@@ -12,10 +12,11 @@ from typing import Any
 
 import yaml
 
-from modelmill.errors import UserError
+from modelmill.errors import UserError, without_credentials
 
 Key = tuple[str | int, ...]
 """The way to a value: keys of mappings and positions in lists."""
+_QUERY = re.compile(r"(https?://[^\s?'\",}\]]*)\?[^\s'\",}\]]*")
 
 
 @dataclass(frozen=True)
@@ -96,17 +97,23 @@ def override(document: Document, setting: str) -> None:
         UserError: there is no `=`, the value is not YAML, or the key leads through what is no mapping or list.
     """
     name, mark, text = setting.partition("=")
+    said = _repeated(setting)
     if not mark or not name.strip():
-        raise UserError(f"--set {setting}: wants KEY=VALUE, as in --set finetune.lr=1e-4")
+        raise UserError(f"--set {said}: wants KEY=VALUE, as in --set finetune.lr=1e-4")
     try:
         value = parse_value(text)
     except yaml.YAMLError as error:
-        raise UserError(f"--set {setting}: the value is not YAML: {error}") from error
+        raise UserError(f"--set {said}: the value is not YAML: {_repeated(str(error))}") from None
     key: Key = tuple(int(part) if part.isdigit() else part for part in name.strip().split("."))
-    _put(document.data, key, value, setting)
+    _put(document.data, key, value, said)
     _forget(document.places, key)
-    place = Place(file=f"--set {setting}", line=None, folder=Path.cwd())
+    place = Place(file=f"--set {said}", line=None, folder=Path.cwd())
     document.places[key] = place
+
+
+def _repeated(text: str) -> str:
+    """Return what a person typed as a message may repeat it: no password in a URI, no query, which may hold a key."""
+    return _QUERY.sub(r"\1?…", without_credentials(text))
 
 
 def _put(data: Any, key: Key, value: Any, setting: str) -> None:

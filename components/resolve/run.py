@@ -56,6 +56,6 @@ def run(step: Step, settings: ResolveSettings) -> ResolveOutputs:
         before=pins.before,
         champion=champion,
         champion_version=version,
-        where=where(step.store),
+        where=where(step.store, pins.sources),
         summary={"sources": len(settings.sources), **warm},
     )

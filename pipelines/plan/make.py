@@ -121,7 +121,7 @@ def _resolved(pins: Pins, store: Store) -> dict[str, str] | None:
     """Return what resolve will answer, without the champion, which no cached step reads; None for a new store."""
     if not store.has_manifest(EPOCH_KEY):
         return None
-    return {**asdict(pins), "where": where(store)}
+    return {**asdict(pins), "where": where(store, pins.sources)}
 
 
 def _on_a_cluster(step: PlannedStep) -> PlannedStep:

@@ -125,3 +125,17 @@ def test_an_override_that_cannot_be_is_refused(tmp_path: Path, setting: str, mes
     with pytest.raises(UserError) as error:
         override(read(path), setting)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("setting", ["{uri}", "a.b=[{uri}", "a.b.c={uri}", "a.b=[{{uri: '{uri}'}}]", "a.b={uri}"])
+def test_what_is_said_of_an_override_repeats_no_password_and_no_signature(tmp_path: Path, setting: str) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("a: {b: 1}\n")
+    document = read(path)
+    try:
+        override(document, setting.format(uri="https://ann:hunter2@host/x.csv?sig=hunter3"))
+        said = str(list(document.places.values()))
+    except UserError as error:
+        said = str(error)
+    assert "https://host/x.csv?…" in said
+    assert "hunter" not in said
