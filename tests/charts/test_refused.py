@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.charts.helm import CHART, Helm
 
@@ -138,8 +139,6 @@ def test_a_release_whose_name_no_service_may_have_is_refused(helm: Helm, release
 
 
 def test_the_schema_knows_every_value_and_no_other(helm: Helm) -> None:
-    import yaml
-
     def keys(values: Any, place: str = "") -> set[str]:
         if not isinstance(values, dict) or place.endswith((".requests", ".limits")):
             return {place}
