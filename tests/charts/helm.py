@@ -23,12 +23,14 @@ Values = Path | Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Helm:
-    """A helm that knows no cluster, and keeps what it keeps in a folder of its own."""
+    """A helm that keeps what it keeps in a folder of its own, and knows no cluster unless it is told of one."""
 
     binary: Path
     home: Path
 
-    def run(self, *arguments: str, values: Values | None = None) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *arguments: str, values: Values | None = None, cluster: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
         """Run helm; `values` is a file, or goes in through its standard input."""
         env = {name: value for name, value in os.environ.items() if not name.startswith(("HELM_", "KUBE"))}
         folders = {f"HELM_{kind}_HOME": str(self.home / kind.lower()) for kind in ("CACHE", "CONFIG", "DATA")}
@@ -36,15 +38,23 @@ class Helm:
         return subprocess.run(
             [str(self.binary), *arguments, *given],
             input=None if values is None or isinstance(values, Path) else yaml.safe_dump(dict(values)),
-            env={**env, **folders, "KUBECONFIG": str(self.home / "there-is-no-cluster")},
+            env={**env, **folders, "KUBECONFIG": str(cluster or self.home / "there-is-no-cluster")},
             cwd=self.home, capture_output=True, text=True, check=False,
         )  # fmt: skip
 
     def render(
-        self, values: Values, *, release: str = RELEASE, namespace: str = "modelmill", chart: Path = CHART
+        self,
+        values: Values,
+        *,
+        release: str = RELEASE,
+        namespace: str = "modelmill",
+        chart: Path = CHART,
+        cluster: Path | None = None,
     ) -> list[Object]:
-        """Return the objects that the chart makes of the values."""
-        done = self.run("template", release, str(chart), "--namespace", namespace, values=values)
+        """Return the objects that the chart makes of the values, and of what is in the cluster where one is named."""
+        asking = ["--dry-run=server", "--disable-openapi-validation"] if cluster is not None else []
+        words = ["template", release, str(chart), "--namespace", namespace, *asking]
+        done = self.run(*words, values=values, cluster=cluster)
         assert done.returncode == 0, done.stderr
         return [each for each in yaml.safe_load_all(done.stdout) if each]
 

@@ -20,7 +20,7 @@ _PREDICTOR = {
     "minReplicas": _INTEGER,
     "maxReplicas": _INTEGER,
     "timeout": _INTEGER,
-    # The share of the newest revision; the rest is that of the one that was ready last.
+    # The share of the newest revision; the rest is that of the one that had all last.
     "canaryTrafficPercent": {"type": "integer", "minimum": 0, "maximum": 100},
 }
 _SCHEMA = {

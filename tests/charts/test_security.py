@@ -6,6 +6,7 @@ from pathlib import Path
 
 import yaml
 
+from tests.charts.cluster import cluster
 from tests.charts.helm import CI, Helm, containers, environment, of_kind, pods
 
 CONTAINER = {
@@ -111,10 +112,22 @@ def test_made_keys_stand_in_their_secret_and_nowhere_else(helm: Helm) -> None:
 
 
 def test_made_keys_differ_from_one_install_to_the_next_and_outlive_it(helm: Helm) -> None:
-    # Whether an upgrade keeps them is up to a cluster's `lookup`, which a rendering has not.
     first, second = (of_kind(helm.render(CI / "trial-values.yaml"), "Secret") for _ in range(2))
     assert first[0]["data"] != second[0]["data"]
     assert first[0]["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+
+
+def test_made_keys_are_kept_where_the_cluster_has_them(helm: Helm, tmp_path: Path) -> None:
+    (made,) = of_kind(helm.render(CI / "trial-values.yaml"), "Secret")
+    # As helm marks what it installs.
+    made["metadata"]["annotations"] |= {
+        "meta.helm.sh/release-name": "modelmill", "meta.helm.sh/release-namespace": "modelmill",
+    }  # fmt: skip
+    with cluster(tmp_path, [made]) as known:
+        (kept,) = of_kind(helm.render(CI / "trial-values.yaml", cluster=known), "Secret")
+    with cluster(tmp_path, []) as empty:
+        (fresh,) = of_kind(helm.render(CI / "trial-values.yaml", cluster=empty), "Secret")
+    assert kept["data"] == made["data"] != fresh["data"]
 
 
 def test_no_secret_is_made_where_one_is_named(helm: Helm) -> None:

@@ -25,10 +25,15 @@ app.kubernetes.io/instance: {{ (first .).Release.Name }}
 app.kubernetes.io/component: {{ last . }}
 {{- end -}}
 
-{{/* (list . component) */}}
-{{- define "modelmill.labels" -}}
+{{/* (list . component): of pods. Without versions, so that an upgrade which changes nothing of a pod starts none anew. */}}
+{{- define "modelmill.podLabels" -}}
 {{ include "modelmill.selector" . }}
 app.kubernetes.io/part-of: modelmill
+{{- end -}}
+
+{{/* (list . component) */}}
+{{- define "modelmill.labels" -}}
+{{ include "modelmill.podLabels" . }}
 app.kubernetes.io/version: {{ (first .).Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ (first .).Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" (first .).Chart.Name (first .).Chart.Version | replace "+" "_" }}
