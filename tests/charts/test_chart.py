@@ -82,7 +82,7 @@ def test_notes_tell_of_a_dry_run_until_retention_is_let_loose(helm: Helm) -> Non
 def test_retention_only_reports_until_it_is_told_to_remove(helm: Helm) -> None:
     for values, wanted in (
         ("default", ["--keep-versions=5", "--min-age=7d"]),
-        ("production", ["--keep-versions=10", "--min-age=30d", "--apply"]),
+        ("production", ["--keep-versions=10", "--min-age=30d", "--deleted=old model", "--apply"]),
     ):
         objects = helm.render(CI / f"{values}-values.yaml")
         job = one(objects, "CronJob", "modelmill-retention")["spec"]
