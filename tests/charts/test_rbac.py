@@ -19,6 +19,7 @@ POD: Rule = ("", "pods", (), frozenset({"get"}))
 TRAINER: set[Rule] = {
     ("", "pods", (), frozenset({"get", "list", "watch"})),
     ("", "pods/log", (), frozenset({"get"})),
+    ("", "events", (), frozenset({"list"})),
     ("trainer.kubeflow.org", "trainjobs", (), frozenset({"create", "get", "list", "watch", "patch", "delete"})),
 }
 
