@@ -1,5 +1,6 @@
 """The chart as a package, and the names that it shares with profiles, images and locks."""
 
+import json
 import re
 from pathlib import Path
 
@@ -69,7 +70,9 @@ def test_the_notes_say_a_profile(helm: Helm, values: Path) -> None:
     said = re.split(r"^  (?=store:)", notes, flags=re.MULTILINE)[1].split("`modelmill doctor")[0]
     told = yaml.safe_load(f"  {said}".replace("<address of Kubeflow Pipelines>", "http://ml-pipeline.kubeflow:8888"))
     told.setdefault("mlflow", "http://mlflow.example.com")
-    profile = Profile.model_validate({**told, "name": "notes", "nodes": {"light": {}}, "default_node": "light"})
+    profile = Profile.model_validate_json(
+        json.dumps({**told, "name": "notes", "nodes": {"light": {}}, "default_node": "light"})
+    )
     objects = helm.render(values)
     assert profile.service_account in {each["metadata"]["name"] for each in of_kind(objects, "ServiceAccount")}
 
