@@ -24,6 +24,7 @@ from modelmill.disk import full, is_full
 from modelmill.errors import Interrupted, ModelmillError, UserError, without_credentials
 from modelmill.events import Events
 from modelmill.home import be_private, share_cores
+from modelmill.logs import log_to_stderr
 from modelmill.settings import Section
 from modelmill.step import Step
 
@@ -116,19 +117,18 @@ def _log_to_file(name: str) -> None:
         os.dup2(log, 1)
         os.dup2(log, 2)
         os.close(log)
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr, force=True
-    )
+    log_to_stderr()
 
 
 @contextmanager
 def _stepping(name: str, events: Events, settings: Section, parsed: argparse.Namespace, rank: int) -> Iterator[Step]:
     """Give a step what it works with; of several processes all but the first are silent."""
     from modelmill.store import open_store
-    from modelmill.tracking import step_run, where
+    from modelmill.store.use import in_use
+    from modelmill.tracking import is_where, step_run, where
 
     store = open_store()
-    if parsed.where and parsed.where != where(store):
+    if parsed.where and not is_where(store, parsed.where):
         raise UserError(
             f"{name}: this step sees another store or MLflow ({store.uri}) than the resolve step did "
             f"({where(store)} against {parsed.where}); give every step the same MODELMILL_STORE and MLFLOW_TRACKING_URI"
@@ -138,7 +138,8 @@ def _stepping(name: str, events: Events, settings: Section, parsed: argparse.Nam
         step = Step(name=name, store=store, scratch=Path(scratch), events=heard)
         step.stop_on_signals()
         tracked = nullcontext() if rank else step_run(step, settings.model_dump(mode="json"))
-        with tracked, _room_in(step.scratch):
+        used = nullcontext() if rank else in_use(store, vars(parsed))
+        with used, tracked, _room_in(step.scratch):
             yield step
 
 
@@ -155,8 +156,9 @@ def _room_in(scratch: Path) -> Iterator[None]:
 
 
 def _failed(events: Events, error: ModelmillError) -> int:
-    logging.getLogger("modelmill").error("%s", error)
-    events.emit("failed", exit_code=error.exit_code, message=str(error), interrupted=isinstance(error, Interrupted))
+    said = without_credentials(str(error))
+    logging.getLogger("modelmill").error("%s", said)
+    events.emit("failed", exit_code=error.exit_code, message=said, interrupted=isinstance(error, Interrupted))
     return error.exit_code
 
 

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 TRACKING_VARIABLE = "MLFLOW_TRACKING_URI"
 
@@ -22,10 +23,29 @@ def artifact_location() -> str | None:
 
 
 def be_private() -> None:
-    """Turn off the reports that libraries send home; a person who set the variables otherwise is not overruled."""
+    """Turn off the reports that libraries send home, and take MLflow's password out of its address.
+
+    A person who set the variables of the former otherwise is not overruled.
+    """
+    _part_password_from_address()
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("DO_NOT_TRACK", "true")
+
+
+def _part_password_from_address() -> None:
+    """Give MLflow user and password apart from its address, which it prints, and puts into its errors."""
+    said = os.environ.get(TRACKING_VARIABLE, "")
+    try:
+        parts = urlsplit(said)
+    except ValueError:
+        # MLflow says what is wrong with it.
+        return
+    if parts.scheme in {"http", "https"} and parts.username and parts.password:
+        os.environ[TRACKING_VARIABLE] = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        # As before: those in the address come first.
+        os.environ["MLFLOW_TRACKING_USERNAME"] = unquote(parts.username)
+        os.environ["MLFLOW_TRACKING_PASSWORD"] = unquote(parts.password)
 
 
 def share_cores() -> None:

@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from modelmill.digest import canonical_json, digest
+from modelmill.digest import canonical_json, digest, sha256_hex
 from modelmill.errors import Interrupted, ModelmillError, without_credentials
 from modelmill.home import artifact_location, tracking_uri
 from modelmill.step import Step
 from modelmill.store import Store
+from modelmill.store.epochs import epochs, raised_for
 from modelmill.version import git_commit
 
 log = logging.getLogger(__name__)
@@ -33,9 +34,25 @@ _BATCH_METRICS = 1000
 _PARAMETER_CHARACTERS = 6000
 
 
-def where(store: Store) -> str:
-    """Return the digest of the places that a run reads and writes; a part of every step's cache key."""
-    return digest({"store": store.uri, "mlflow": tracking_uri(), "epoch": store.epoch()})[:16]
+def where(store: Store, sources: str = "") -> str:
+    """Return the digest of the places that a run reads and writes; a part of every step's cache key.
+
+    `sources` is what `modelmill.sources.pin` returned: `gc` may have raised the epoch of runs on these alone.
+    """
+    raised = raised_for(store, sha256_hex(sources)) if sources else 0
+    return f"{_where(store, store.epoch())}{f'-{raised}' if raised else ''}"
+
+
+def is_where(store: Store, told: str) -> bool:
+    """Return whether a digest that `where` gave is of these places, in this epoch of the store or an earlier one.
+
+    A run that is under way when `gc` raises the epoch goes on: what it needs was young, or is missing and told so.
+    """
+    return any(told.partition("-")[0] == _where(store, epoch) for epoch in reversed(epochs(store)))
+
+
+def _where(store: Store, epoch: str) -> str:
+    return digest({"store": store.uri, "mlflow": tracking_uri(), "epoch": epoch})[:16]
 
 
 def mlflow_client() -> Any:
@@ -124,7 +141,8 @@ class StepRun:
                 self.tracking.client.log_batch(self.run, metrics=self._waiting[:_BATCH_METRICS])
                 del self._waiting[:_BATCH_METRICS]
         except MlflowException as error:
-            log.warning("MLflow did not take %d figures, they wait: %s", len(self._waiting), error)
+            said = without_credentials(str(error))
+            log.warning("MLflow did not take %d figures, they wait: %s", len(self._waiting), said)
 
     def _last_logged(self, name: str) -> int:
         if name not in self._last:
@@ -147,7 +165,7 @@ class StepRun:
             if status != "FINISHED":
                 self.tracking.client.set_terminated(self.tracking.run, status)
         except MlflowException as error:
-            log.warning("MLflow could not be told that the step is %s: %s", status, error)
+            log.warning("MLflow could not be told that the step is %s: %s", status, without_credentials(str(error)))
 
 
 @contextmanager
@@ -193,7 +211,8 @@ def _log_settings(run: StepRun, settings: Mapping[str, Any]) -> None:
     try:
         run.tracking.client.log_batch(run.run, params=parameters)
     except MlflowException as error:
-        raise ModelmillError(f"MLflow refused the step's settings: {error.message or error}") from error
+        said = without_credentials(f"{error.message or error}")
+        raise ModelmillError(f"MLflow refused the step's settings: {said}") from None
 
 
 def _experiment(client: Any) -> str:

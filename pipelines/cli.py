@@ -2,14 +2,16 @@
 
 import json
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from modelmill.errors import ModelmillError, UserError
+from modelmill.errors import ModelmillError, UserError, without_credentials
 from modelmill.home import be_private, share_cores
+from pipelines.gc_cli import gc
 from pipelines.models_cli import models_app
 from pipelines.saying import Json, say
 
@@ -30,6 +32,7 @@ Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, as in finetune.lr=1e-4.")
 ]
 app.add_typer(models_app, name="models")
+app.command()(gc)
 
 
 def main() -> None:
@@ -44,16 +47,20 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         _say_error("stopped", 1)
         code = 1
-    except Exception as error:
-        if not hasattr(error, "format_message"):
-            raise
-        # click's own complaint about the command line
-        _say_error(error.format_message(), UserError.exit_code)
-        code = UserError.exit_code
+    except Exception as error:  # noqa: BLE001 - the last line of defence: a traceback may hold a password
+        if hasattr(error, "format_message"):
+            # click's own complaint about the command line
+            _say_error(error.format_message(), UserError.exit_code)
+            code = UserError.exit_code
+        else:
+            # What no one foresaw, for whoever mends it.
+            sys.stderr.write(without_credentials(traceback.format_exc()))
+            code = 1
     sys.exit(code if isinstance(code, int) else 0)
 
 
 def _say_error(message: str, exit_code: int) -> None:
+    message = without_credentials(message)
     if "--json" in sys.argv:
         typer.echo(json.dumps({"error": message, "exit_code": exit_code}))
     else:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from modelmill.errors import UserError
-from modelmill.registry.asking import asking, check_name
+from modelmill.registry.asking import asking, check_name, pages
 from modelmill.registry.files import check_works
 from modelmill.registry.history import standing
 from modelmill.registry.judgement import judgement
@@ -27,7 +27,7 @@ def list_models() -> dict[str, Any]:
     """
     client, models = mlflow_client(), []
     with asking("listing the registered models"):
-        for name, aliases in sorted((model.name, model.aliases) for model in _pages(client.search_registered_models)):
+        for name, aliases in sorted((model.name, model.aliases) for model in pages(client.search_registered_models)):
             versions = [v for v in _versions(client, name) if MODEL_TAG in v.tags]
             if versions:
                 newest = max(int(version.version) for version in versions)
@@ -202,14 +202,4 @@ def _one(promotions: Promotions, version: str, aliases: dict[str, str]) -> dict[
 
 
 def _versions(client: Any, name: str) -> list[Any]:
-    return _pages(lambda **page: client.search_model_versions(f"name = '{name}'", **page))
-
-
-def _pages(search: Any) -> list[Any]:
-    """Return all that a search of MLflow's finds, page by page."""
-    found = search()
-    everything = list(found)
-    while found.token:
-        found = search(page_token=found.token)
-        everything += found
-    return everything
+    return pages(lambda **page: client.search_model_versions(f"name = '{name}'", **page))

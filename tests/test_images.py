@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
@@ -20,6 +21,7 @@ from modelmill.models.predict import load_predictor
 from modelmill.store import open_store
 from tests import answering
 from tests.modelmill.models.test_server import _ask
+from tests.servers import MlflowServer
 
 ROOT = Path(__file__).resolve().parents[1]
 # A package that is not in the image's lock is not there, nor is what another one adds to a package that is (MLflow's
@@ -118,6 +120,35 @@ def test_the_train_image_says_how_to_name_a_model(tmp_path: Path) -> None:
     env = _image("train", tmp_path / "image")
     done = subprocess.run(_command("train"), cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert (done.returncode, "MODELMILL_MODEL" in done.stderr) == (2, True), done.stderr
+
+
+def test_the_data_image_removes_from_a_bucket_what_nothing_needs(
+    tmp_path: Path, s3_uri: str, mlflow_server: MlflowServer
+) -> None:
+    store = open_store(s3_uri)
+    lost, modified = store.put_blob(b"of nobody").sha256, store._backend.now()
+    env = {**_image("data", tmp_path / "image"), "MODELMILL_STORE": s3_uri, "MLFLOW_TRACKING_URI": mlflow_server.uri}
+    while store._backend.now() <= modified:
+        time.sleep(0.1)
+    command = [sys.executable, "-m", "modelmill.retention", "--min-age", "0s", "--idle", "--deleted", "*"]
+    shown = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert shown.returncode == 0, shown.stderr
+    assert "would go with --apply" in shown.stdout
+    assert store.has_blob(lost)
+    done = subprocess.run(
+        [*command, "--apply", "--json"], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["total"]["removed"] == 1
+    assert not store.has_blob(lost)
+
+
+def test_the_data_image_says_what_is_wrong_with_retention(tmp_path: Path) -> None:
+    env = {**_image("data", tmp_path / "image"), "MODELMILL_STORE": "s3://bucket/store"}
+    command = [sys.executable, "-m", "modelmill.retention"]
+    done = subprocess.run([*command, "--json"], cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, json.loads(done.stdout)["exit_code"]) == (2, 2), done.stderr
+    assert "MLFLOW_TRACKING_URI is not set" in done.stderr
 
 
 @pytest.mark.parametrize("kind", ["data", "train"])

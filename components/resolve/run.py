@@ -54,6 +54,6 @@ def run(step: Step, settings: ResolveSettings) -> ResolveOutputs:
         before=before,
         champion=champion,
         champion_version=version,
-        where=where(step.store),
+        where=where(step.store, sources),
         summary={"sources": len(settings.sources)},
     )

@@ -24,6 +24,7 @@ import pandas as pd
 
 from modelmill.errors import ModelmillError, UserError
 from modelmill.home import be_private, share_cores
+from modelmill.logs import log_to_stderr
 from modelmill.models.folder import MODEL_FILE
 from modelmill.models.interface import answers, interface
 from modelmill.models.reference import model_folder
@@ -141,7 +142,7 @@ def main() -> int:
     be_private()
     share_cores()
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    log_to_stderr()
     try:
         serve(told.reference, told.host, told.port, lambda at: log.info("%s answers at %s", told.reference, at))
     except ModelmillError as error:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from modelmill.errors import ModelmillError, UserError, without_credentials
 from modelmill.home import tracking_uri
@@ -49,3 +50,13 @@ def asking(what: str) -> Iterator[None]:
             f"{what}: MLflow at {where} gives no answer: {said}; check MLFLOW_TRACKING_URI and run the same command "
             "again: it goes on from here, and does nothing twice"
         ) from None
+
+
+def pages(search: Any) -> list[Any]:
+    """Return all that a search of MLflow's finds, page by page."""
+    found = search()
+    everything = list(found)
+    while found.token:
+        found = search(page_token=found.token)
+        everything += found
+    return everything

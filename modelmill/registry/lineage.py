@@ -4,15 +4,13 @@ From the version's tags on, every manifest that is named is read, every blob tha
 that a dataset was made from is looked at again.
 """
 
-import json
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from modelmill.errors import ModelmillError, UserError
+from modelmill.references import ADDRESS, Reference, references
 from modelmill.registry.asking import asking
 from modelmill.registry.files import changed_files
 from modelmill.registry.history import History, standing
@@ -20,8 +18,6 @@ from modelmill.registry.judgement import VERDICT_TAG, judgement
 from modelmill.registry.versions import MODEL_TAG, Registry, fetch
 from modelmill.sources import fingerprint, shown
 from modelmill.store import NotFound, Store
-
-_ADDRESS = re.compile(r"(datasets|models|reports|golden|schemas|made/[0-9a-f]{64})/[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,38 +68,23 @@ class Walk:
                 self._fault(named, named, said)
 
     def _address(self, address: str, needed_by: str) -> None:
-        if _ADDRESS.fullmatch(address) is None or address in self.seen:
+        if ADDRESS.fullmatch(address) is None or address in self.seen:
             return
         with self._noting(address, needed_by):
             manifest = self.store.get_addressed(address)
-            for value in _within(manifest):
-                self._value(value, address)
+            for one in references(manifest):
+                self._reference(one, address)
             if address.startswith("made/"):
                 for uri, pinned in manifest.get("inputs", {}).items():
                     self._source(uri, pinned, address)
 
-    def _value(self, value: Any, needed_by: str) -> None:
-        if isinstance(value, Mapping):
-            if isinstance(value.get("sha256"), str) and "bytes" in value:
-                self._blob(value["sha256"], needed_by)
-        elif isinstance(value, str):
-            self._address(value, needed_by)
-            if value.startswith('{"'):
-                self._base(value, needed_by)
-
-    def _base(self, text: str, needed_by: str) -> None:
-        """Look at a base model as resolve pinned it."""
-        try:
-            pinned = json.loads(text)
-            uri, wanted = str(pinned["uri"]), str(pinned["fingerprint"])
-        except (ValueError, KeyError, TypeError):
-            return
-        if uri.startswith(("models:/", "runs:/")):
-            self._address(wanted, needed_by)
-        elif _ADDRESS.fullmatch(uri):
-            self._address(uri, needed_by)
+    def _reference(self, one: Reference, needed_by: str) -> None:
+        if one.kind == "blob":
+            self._blob(one.name, needed_by)
+        elif one.kind == "address":
+            self._address(one.name, needed_by)
         else:
-            self._source(uri, wanted, needed_by)
+            self._source(one.name, one.pinned, needed_by)
 
     def _source(self, uri: str, pinned: str, needed_by: str) -> None:
         if uri in self.seen:
@@ -136,14 +117,6 @@ class Walk:
 
     def _fault(self, artifact: str, needed_by: str, what: str) -> None:
         self.faults.append(Fault(artifact=artifact, needed_by=needed_by, what=what))
-
-
-def _within(value: Any) -> Iterator[Any]:
-    """Yield a JSON value and all values in it."""
-    yield value
-    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    for one in inside:
-        yield from _within(one)
 
 
 def verify(registry: Registry, store: Store, versions: list[str], scratch: Path) -> Walk:

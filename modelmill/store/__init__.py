@@ -1,36 +1,31 @@
 """The store: blobs by their sha256, and manifests that name blobs; nothing in it is ever overwritten.
 
 Blobs are put first and the manifest last, each by a conditional put, so a reader sees a whole thing or none. Under
-`work/` lies what running steps keep for the case that they are interrupted; nothing else is ever deleted.
+`work/` lies what running steps keep for the case that they are interrupted. Else only `gc` deletes, and nothing that is
+young: what is put again although it is there counts as put now.
 """
 
 import contextlib
 import json
 import os
+import time
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from modelmill.digest import canonical_json, digest, sha256_hex, sha256_of_file
 from modelmill.errors import ModelmillError
-from modelmill.store.backend import Backend, Changed, NotFound, check_name
+from modelmill.store.backend import Backend, Blob, Changed, NotFound, check_name
+from modelmill.store.epochs import EPOCH_KEY, epochs
 from modelmill.store.keys import CHECKPOINT, blob_key, work_key
 from modelmill.store.place import open_backend
 
 __all__ = ["STORE_VARIABLE", "Blob", "NotFound", "Store", "open_store"]
 
 STORE_VARIABLE = "MODELMILL_STORE"
-EPOCH_KEY = "epoch.json"
-
-
-@dataclass(frozen=True)
-class Blob:
-    """Bytes in the store, by the name that they give themselves."""
-
-    sha256: str
-    bytes: int
+REFRESH_SECONDS = 3600.0
+"""What was put longer ago is refreshed when it is put again or used; far less than the age that `gc` asks for."""
 
 
 class Store:
@@ -111,9 +106,7 @@ class Store:
             ModelmillError: the key holds other content, or the store cannot be written.
         """
         data = canonical_json(value).encode()
-        if self._backend.put_if_absent(check_name(key), data):
-            return
-        there = self._backend.get(key)
+        there = self._stands(check_name(key), data)
         if there != data:
             ours, theirs = sha256_hex(data)[:12], sha256_hex(there)[:12]
             raise ModelmillError(
@@ -128,7 +121,7 @@ class Store:
             ModelmillError: the store cannot be written.
         """
         data = canonical_json(value).encode()
-        return self._backend.put_if_absent(check_name(key), data) or self._backend.get(key) == data
+        return self._stands(check_name(key), data) == data
 
     def append(self, folder: str, value: Mapping[str, Any], *, after: int) -> int:
         """Put a manifest behind the last one of a numbered chain, '<folder>/<number>.json', and return its number.
@@ -235,14 +228,16 @@ class Store:
             check_name(prefix.rstrip("/"))
         yield from sorted(self._backend.keys(prefix))
 
+    def refresh(self, key: str) -> bool:
+        """Let a key count as put now, so that `gc` leaves it; return whether it is there."""
+        modified = self._backend.modified(key)
+        if modified is None:
+            return False
+        return time.time() - modified < REFRESH_SECONDS or self._backend.refresh(key)
+
     def epoch(self) -> str:
-        """Return the store's random mark, made once: what was cached against another mark no longer holds."""
-        if not self.has_manifest(EPOCH_KEY):
-            self._backend.put_if_absent(EPOCH_KEY, canonical_json({"epoch": uuid.uuid4().hex}).encode())
-        epoch = self.get_manifest(EPOCH_KEY).get("epoch")
-        if not isinstance(epoch, str) or not epoch:
-            raise ModelmillError(f"{self.place(EPOCH_KEY)}: holds no epoch; delete it and run again")
-        return epoch
+        """Return the store's mark: what was cached against another mark no longer holds."""
+        return epochs(self)[-1]
 
     def place(self, key: str) -> str:
         """Return where a key lies, as a person would look for it."""
@@ -250,12 +245,25 @@ class Store:
 
     def _put(self, blob: Blob, data: bytes | Path) -> Blob:
         key = blob_key(blob.sha256)
-        if not self._backend.exists(key) and self._backend.put_if_absent(key, data):
-            return blob
-        size = self._backend.size(key)
-        if size != blob.bytes:
-            raise self._changed(key, f"{blob.bytes} bytes", f"{size} bytes")
-        return blob
+        while True:
+            if not self.refresh(key) and self._backend.put_if_absent(key, data):
+                return blob
+            # Else `gc` deleted it in between.
+            with contextlib.suppress(NotFound):
+                size = self._backend.size(key)
+                if size != blob.bytes:
+                    raise self._changed(key, f"{blob.bytes} bytes", f"{size} bytes")
+                return blob
+
+    def _stands(self, key: str, data: bytes) -> bytes:
+        """Put bytes where there are none, and return those that lie there then, which count as put now."""
+        while not self._backend.put_if_absent(key, data):
+            # Else it was deleted in between.
+            with contextlib.suppress(NotFound):
+                there = self._backend.get(key)
+                if self.refresh(key):
+                    return there
+        return data
 
     def _check_blob(self, wanted: str, found: str, size: int) -> None:
         if found != wanted:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +18,26 @@ class NotFound(ModelmillError):  # noqa: N818  it reads as what it says, like Fi
 
 class Changed(ModelmillError):  # noqa: N818  as above
     """What lies in the store is not what was put there."""
+
+
+@dataclass(frozen=True)
+class Blob:
+    """Bytes in the store, by the name that they give themselves."""
+
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One key of a listing, or one piece of writing that was never finished."""
+
+    key: str
+    bytes: int
+    modified: float
+    """When it was put or last refreshed, in seconds since 1970 by the clock of the place."""
+    upload: str = ""
+    """Of an upload in parts that was never finished, its id."""
 
 
 class Backend(Protocol):
@@ -47,6 +68,27 @@ class Backend(Protocol):
 
     def keys(self, prefix: str) -> Iterator[str]:
         """Yield the keys that start with a prefix, in any order."""
+
+    def entries(self, prefix: str) -> Iterator[Entry]:
+        """Yield the keys that start with a prefix with size and time, in any order, and never all in memory."""
+
+    def modified(self, key: str) -> float | None:
+        """Return when a key was put or last refreshed, in seconds since 1970; None where there is none."""
+
+    def refresh(self, key: str) -> bool:
+        """Let a key count as put now; return whether it is there."""
+
+    def now(self) -> float:
+        """Return the time by the clock that `modified` is told by, in seconds since 1970."""
+
+    def delete_older(self, key: str, than: float) -> bool:
+        """Delete a key that was put or refreshed before a time; return whether it was."""
+
+    def unfinished(self) -> Iterator[Entry]:
+        """Yield what was begun to be written and is no key; writers that are at work now have theirs there too."""
+
+    def delete_unfinished(self, entry: Entry) -> None:
+        """Delete one of those; it may be gone already."""
 
     def file(self, key: str) -> Path | None:
         """Return the file that holds a key, where the place is a folder of this machine."""

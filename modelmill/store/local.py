@@ -4,13 +4,14 @@ import contextlib
 import errno
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 from modelmill.disk import full, is_full
 from modelmill.errors import ModelmillError
-from modelmill.store.backend import NotFound
+from modelmill.store.backend import Entry, NotFound
 
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS}
 _ATTEMPTS = 20
@@ -68,10 +69,7 @@ class LocalBackend:
         path = self.root / key
         with self._explained(key):
             path.unlink(missing_ok=True)
-        # One that another writer fills at this moment stays.
-        with contextlib.suppress(OSError):
-            for folder in path.relative_to(self.root).parents[:-1]:
-                (self.root / folder).rmdir()
+        self._delete_empty(path)
 
     def keys(self, prefix: str) -> Iterator[str]:
         """Yield the keys that start with a prefix, in any order."""
@@ -88,9 +86,103 @@ class LocalBackend:
                     elif key.startswith(prefix):
                         yield key
 
+    def entries(self, prefix: str) -> Iterator[Entry]:
+        """Yield the keys that start with a prefix with size and time, in any order."""
+        pending = [self.root / prefix.rpartition("/")[0]]
+        with self._explained(prefix):
+            while pending:
+                for found in _scanned(pending.pop()):
+                    path = Path(found.path)
+                    if found.is_dir():
+                        if path != self.temporary:
+                            pending.append(path)
+                    elif (key := path.relative_to(self.root).as_posix()).startswith(prefix):
+                        # Gone by now, or not.
+                        with contextlib.suppress(FileNotFoundError):
+                            state = found.stat()
+                            yield Entry(key=key, bytes=state.st_size, modified=state.st_mtime)
+
+    def modified(self, key: str) -> float | None:
+        """Return when a file was written or last refreshed."""
+        with self._explained(key):
+            try:
+                return (self.root / key).stat().st_mtime
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+
+    def refresh(self, key: str) -> bool:
+        """Give a file the time of now; one of another user's is replaced by its copy."""
+        path = self.root / key
+        with self._explained(key):
+            try:
+                os.utime(path)
+            except FileNotFoundError:
+                return False
+            except PermissionError:
+                temporary = self.temporary / uuid.uuid4().hex
+                temporary.parent.mkdir(parents=True, exist_ok=True)
+                _write(temporary, path)
+                temporary.replace(path)
+        return True
+
+    def now(self) -> float:
+        """Return the time of a file that is written now: that of the file system, which may be another machine's."""
+        probe = self.temporary / uuid.uuid4().hex
+        try:
+            probe.parent.mkdir(parents=True, exist_ok=True)
+            probe.touch()
+            return probe.stat().st_mtime
+        except OSError:
+            # A store that is only looked at.
+            return time.time()
+        finally:
+            with contextlib.suppress(OSError):
+                probe.unlink(missing_ok=True)
+
+    def delete_older(self, key: str, than: float) -> bool:
+        """Take a file out of sight, look at its time once more, and delete it or put it back.
+
+        So one that is refreshed at this moment stays: a refresh comes before it is out of sight, and shows, or finds
+        nothing, and it is put anew.
+        """
+        path, aside = self.root / key, self.temporary / uuid.uuid4().hex
+        with self._explained(key):
+            if not _is_older(path, than):
+                return False
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                path.rename(aside)
+            except FileNotFoundError:
+                return False
+            older = _is_older(aside, than)
+            if not older:
+                _link(aside, path)
+            aside.unlink()
+        self._delete_empty(path)
+        return older
+
+    def unfinished(self) -> Iterator[Entry]:
+        """Yield the files that were never given a name."""
+        for found in _scanned(self.temporary):
+            with contextlib.suppress(FileNotFoundError):
+                state = found.stat()
+                key = Path(found.path).relative_to(self.root).as_posix()
+                yield Entry(key=key, bytes=state.st_size, modified=state.st_mtime)
+
+    def delete_unfinished(self, entry: Entry) -> None:
+        """Delete one of those."""
+        with self._explained(entry.key):
+            (self.root / entry.key).unlink(missing_ok=True)
+
     def file(self, key: str) -> Path | None:
         """Return the file of a key."""
         return self.root / key
+
+    def _delete_empty(self, path: Path) -> None:
+        """Delete the folders above a file that are empty; one that another writer fills at this moment stays."""
+        with contextlib.suppress(OSError):
+            for folder in path.relative_to(self.root).parents[:-1]:
+                (self.root / folder).rmdir()
 
     @contextlib.contextmanager
     def _explained(self, key: str) -> Iterator[None]:
@@ -116,6 +208,20 @@ def _listed(folder: Path) -> list[Path]:
         return list(folder.iterdir())
     except (FileNotFoundError, NotADirectoryError):
         return []
+
+
+def _scanned(folder: Path) -> Iterator[os.DirEntry[str]]:
+    """Yield what lies in a folder, one at a time; nothing where there is none, or none any more."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as found:
+        yield from found
+
+
+def _is_older(path: Path, than: float) -> bool:
+    """Return whether a file is there and was written before a time."""
+    try:
+        return path.stat().st_mtime < than
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def _write(path: Path, data: bytes | Path) -> None:

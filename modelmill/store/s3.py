@@ -6,15 +6,17 @@ machine's role. Nothing of them enters a message.
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from modelmill.errors import ModelmillError, UserError
-from modelmill.store.backend import NotFound
+from modelmill.store.backend import Entry, NotFound
 
 _MB = 1 << 20
 # A part is held in memory while it is sent: 4 at a time make 128 MB at most.
@@ -23,8 +25,11 @@ _PART_THREADS = 4
 # S3 takes at most 10,000 parts (Amazon S3 user guide, "multipart upload limits").
 _MAX_PARTS = 10_000
 _ATTEMPTS = 5
+# One call copies 5 GB at most (Amazon S3 API reference, CopyObject).
+_COPY_BYTES = 4 << 30
+_COPY_PART_BYTES = 1 << 30
 
-_ABSENT = {"404", "NoSuchKey", "NotFound"}
+_ABSENT = {"404", "NoSuchKey", "NoSuchUpload", "NotFound"}
 _TAKEN = {"412", "PreconditionFailed"}
 _NO_BUCKET = {"NoSuchBucket", "InvalidBucketName"}
 _REFUSED = {"401", "403", "AccessDenied", "AllAccessDisabled", "ExpiredToken", "InvalidAccessKeyId", "InvalidToken"} | {
@@ -134,6 +139,70 @@ class S3Backend:
             for page in pages.paginate(Bucket=self.bucket, Prefix=self.prefix + prefix):
                 for item in page.get("Contents", []):
                     yield item["Key"].removeprefix(self.prefix)
+
+    def entries(self, prefix: str) -> Iterator[Entry]:
+        """Yield the keys that start with a prefix with size and time, a page of the server's at a time."""
+        with self._explained(prefix):
+            pages = self._client().get_paginator("list_objects_v2")
+            for page in pages.paginate(Bucket=self.bucket, Prefix=self.prefix + prefix):
+                for item in page.get("Contents", []):
+                    key = item["Key"].removeprefix(self.prefix)
+                    yield Entry(key=key, bytes=item["Size"], modified=item["LastModified"].timestamp())
+
+    def modified(self, key: str) -> float | None:
+        """Return when an object was put or last refreshed."""
+        try:
+            with self._explained(key):
+                modified: float = self._call("head_object", key)["LastModified"].timestamp()
+                return modified
+        except NotFound:
+            return None
+
+    def refresh(self, key: str) -> bool:
+        """Copy an object onto itself, which S3 allows where its metadata are said anew; no byte leaves the server."""
+        from boto3.s3.transfer import TransferConfig
+
+        config = TransferConfig(multipart_threshold=_COPY_BYTES, multipart_chunksize=_COPY_PART_BYTES)
+        source = {"Bucket": self.bucket, "Key": self.prefix + key}
+        try:
+            with self._explained(key):
+                more = {"MetadataDirective": "REPLACE"}
+                self._client().copy(source, self.bucket, self.prefix + key, ExtraArgs=more, Config=config)
+        except NotFound:
+            return False
+        return True
+
+    def now(self) -> float:
+        """Return the server's time."""
+        with self._explained(""):
+            answer = self._client().list_objects_v2(Bucket=self.bucket, Prefix=self.prefix, MaxKeys=1)
+        said = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
+        return parsedate_to_datetime(said).timestamp() if said else time.time()
+
+    def delete_older(self, key: str, than: float) -> bool:
+        """Look at an object's time, and delete it right after.
+
+        S3 deletes on no condition on time, so one that is refreshed in the milliseconds between is deleted too.
+        """
+        modified = self.modified(key)
+        if modified is None or modified >= than:
+            return False
+        self.delete(key)
+        return True
+
+    def unfinished(self) -> Iterator[Entry]:
+        """Yield the uploads in parts that were neither ended nor given up; their size S3 does not tell."""
+        with self._explained(""):
+            pages = self._client().get_paginator("list_multipart_uploads")
+            for page in pages.paginate(Bucket=self.bucket, Prefix=self.prefix):
+                for item in page.get("Uploads", []):
+                    key, begun = item["Key"].removeprefix(self.prefix), item["Initiated"].timestamp()
+                    yield Entry(key=key, bytes=0, modified=begun, upload=item["UploadId"])
+
+    def delete_unfinished(self, entry: Entry) -> None:
+        """Give an upload up."""
+        with contextlib.suppress(NotFound), self._explained(entry.key):
+            self._call("abort_multipart_upload", entry.key, UploadId=entry.upload)
 
     def file(self, key: str) -> Path | None:  # noqa: ARG002  objects are no files
         """Return None: an object is not a file of this machine."""

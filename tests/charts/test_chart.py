@@ -1,7 +1,10 @@
 """The chart as a package, and the names that it shares with profiles, images and locks."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -94,6 +97,21 @@ def test_retention_only_reports_until_it_is_told_to_remove(helm: Helm) -> None:
         assert container["args"] == wanted
         assert job["concurrencyPolicy"] == "Forbid"
         assert "modelmill-data:" in container["image"]
+
+
+@pytest.mark.parametrize("values", ["default", "production"])
+def test_retention_takes_what_the_chart_tells_it(helm: Helm, tmp_path: Path, values: str) -> None:
+    job = one(helm.render(CI / f"{values}-values.yaml"), "CronJob", "modelmill-retention")["spec"]
+    (container,) = job["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    (tmp_path / "store").mkdir()
+    env = {name: value for name, value in environment(container).items() if isinstance(value, str)}
+    env = {**os.environ, **env, "MODELMILL_STORE": str(tmp_path / "store"), "HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, *container["command"][1:], *container["args"]],
+        env={**env, "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'mlflow.db'}", "PYTHONPATH": str(ROOT)},
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_launcher_of_kubeflow_pipelines_finds_the_store(helm: Helm) -> None:

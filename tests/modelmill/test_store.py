@@ -1,7 +1,10 @@
+import contextlib
+import os
 import pickle
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Barrier
+from threading import Barrier, Event, Thread
 
 import pytest
 from hypothesis import given
@@ -11,6 +14,7 @@ from modelmill.digest import sha256_hex
 from modelmill.errors import ModelmillError, UserError
 from modelmill.store import Blob, NotFound, Store, open_store
 from modelmill.store.backend import Backend, is_name
+from modelmill.store.epochs import epochs, raise_epoch
 from modelmill.store.local import LocalBackend
 from modelmill.store.s3 import S3Backend
 
@@ -223,11 +227,83 @@ def test_keys_are_sorted_and_start_with_the_prefix(store: Store) -> None:
     assert list(store.keys("none/")) == []
 
 
+def test_a_listing_tells_sizes_and_times_and_what_is_put_again_or_refreshed_counts_as_put_now(
+    backend: Backend,
+) -> None:
+    backend.put_if_absent("a/b/one", b"12345")
+    (entry,) = backend.entries("a/b/o")
+    assert (entry.key, entry.bytes) == ("a/b/one", 5)
+    assert abs(entry.modified - backend.now()) < 60
+    assert backend.modified("a/b/one") == pytest.approx(entry.modified, abs=1)
+    assert backend.modified("a/b/two") is None
+    deadline = time.monotonic() + 60
+    # The clock of some servers ticks in seconds.
+    while (backend.modified("a/b/one") or 0) <= entry.modified:
+        assert backend.refresh("a/b/one")
+        assert time.monotonic() < deadline
+    assert backend.get("a/b/one") == b"12345"
+    assert not backend.refresh("a/b/two")
+    assert [one.key for one in backend.entries("")] == ["a/b/one"]
+
+
+def test_only_what_is_older_is_deleted(backend: Backend) -> None:
+    backend.put_if_absent("a/b", b"x")
+    at = backend.modified("a/b")
+    assert at is not None
+    assert not backend.delete_older("a/b", at)
+    assert backend.get("a/b") == b"x"
+    assert backend.delete_older("a/b", at + 1)
+    assert not backend.delete_older("a/b", at + 1)
+    assert list(backend.entries("")) == []
+
+
+def test_what_was_put_an_hour_ago_is_young_when_it_is_put_again(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path))
+    keys = [f"blobs/{store.put_blob(b'some bytes').sha256}", f"{store.put_addressed('datasets', {'a': 1})}.json"]
+    for key in keys:
+        os.utime(tmp_path / key, (time.time() - 4000,) * 2)
+    store.put_blob(b"some bytes")
+    store.put_addressed("datasets", {"a": 1})
+    assert all(time.time() - (tmp_path / key).stat().st_mtime < 1000 for key in keys)
+
+
+def test_blobs_that_are_deleted_while_they_are_put_again_are_there_in_the_end(tmp_path: Path) -> None:
+    store, over = open_store(str(tmp_path)), Event()
+    backend = LocalBackend(tmp_path)
+    key = f"blobs/{sha256_hex(b'some bytes')}"
+
+    def delete() -> None:
+        while not over.is_set():
+            backend.delete_older(key, time.time() - 2000)
+
+    thread = Thread(target=delete)
+    thread.start()
+    try:
+        for _ in range(300):
+            store.put_blob(b"some bytes")
+            deadline = time.monotonic() + 60
+            # Out of sight for a moment, while its time is looked at once more.
+            while not store.has_blob(sha256_hex(b"some bytes")):
+                assert time.monotonic() < deadline
+            with contextlib.suppress(FileNotFoundError):
+                os.utime(tmp_path / key, (time.time() - 4000,) * 2)
+    finally:
+        over.set()
+        thread.join()
+
+
 def test_the_epoch_is_made_once(uri: str) -> None:
     with ThreadPoolExecutor(8) as threads:
-        epochs = list(threads.map(lambda _: open_store(uri).epoch(), range(8)))
-    assert len(set(epochs)) == 1
-    assert len(epochs[0]) == 32
+        found = list(threads.map(lambda _: open_store(uri).epoch(), range(8)))
+    assert len(set(found)) == 1
+    assert len(found[0]) == 32
+
+
+def test_a_raised_epoch_is_another_one_for_all_and_the_one_before_is_known(store: Store, uri: str) -> None:
+    before = store.epoch()
+    raise_epoch(store, "gc")
+    assert open_store(uri).epoch() == store.epoch() != before
+    assert epochs(store) == [before, store.epoch()]
 
 
 def test_two_stores_have_two_epochs(tmp_path: Path) -> None:
