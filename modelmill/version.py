@@ -38,7 +38,7 @@ def _packages() -> str | list[str]:
 
 @cache
 def git_commit() -> str:
-    """Return the commit of the code's checkout, with `-dirty` after changes, or of its image; '' where none is known."""
+    """Return the commit of the code's checkout, with `-dirty` after changes, or of its image; '' if none is known."""
     told = os.environ.get(COMMIT_VARIABLE, "")
     try:
         top = _git("rev-parse", "--show-toplevel")

@@ -43,7 +43,7 @@ def _unreachable(said: str) -> ModelmillError:
     where = without_credentials(os.environ.get("DOCKER_HOST") or _SOCKET)
     if "PermissionError" in said:
         return ModelmillError(
-            f"the Docker engine at {where} does not let this user in; `sudo usermod -aG docker $USER`, then log in again"
+            f"the Docker engine at {where} does not let this user in; `sudo usermod -aG docker $USER` and log in again"
         )
     if "FileNotFoundError" in said or "ConnectionRefusedError" in said:
         return ModelmillError(
