@@ -33,7 +33,7 @@ class _Podman(BaseHTTPRequestHandler):
     def address_string(self) -> str:
         return "socket"
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002, ARG002
+    def log_message(self, *_: object) -> None:
         return
 
 
