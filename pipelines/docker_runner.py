@@ -82,6 +82,7 @@ def arguments(recipe: Recipe, environment: Mapping[str, str], security: Sequence
         "network_mode": "host",
         # In a rootless engine its root is the person.
         "user": "0:0" if "rootless" in options else f"{os.getuid()}:{os.getgid()}",
+        "group_add": [] if "rootless" in options else [str(group) for group in os.getgroups()],
         "labels": {engine.HOME_LABEL: str(home()), engine.RUN_LABEL: environment.get(RUN_VARIABLE, "")},
         # Python as process 1 would not hear SIGTERM before it has a handler, and bury no children.
         "init": True,

@@ -133,6 +133,9 @@ def this_process() -> str:
 
 def alive(process: str) -> bool:
     """Return whether a process, as `this_process` named it, still runs on this machine."""
+    if not Path("/proc/self/stat").exists():
+        # Without Linux' /proc it is not known, and nothing of anybody is removed.
+        return True
     number, _, began = process.partition("@")
     return number.isdigit() and bool(began) and _began(int(number)) == began
 
