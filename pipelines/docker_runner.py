@@ -9,6 +9,7 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
+from modelmill.command import LOGS_VARIABLE
 from modelmill.events import Events
 from modelmill.home import home
 from modelmill.images import image as image_name
@@ -142,33 +143,33 @@ class Containers:
         labels = {**told.pop("labels"), engine.STEP_LABEL: step, engine.RUNNER_LABEL: self._runner}
         if self._stopping.is_set():
             return 1
+        if self._gpus(image):
+            told["device_requests"] = _all_gpus()
         try:
-            container = client.containers.create(
-                image, command, labels=labels, **told, **({"device_requests": _all_gpus()} if self._gpus(image) else {})
-            )
+            container = client.containers.create(image, command, labels=labels, **told)
+            try:
+                return self._watch(container, step)
+            finally:
+                engine.remove(container)
         except Exception as error:
-            _say(step, f"{step}: the Docker engine cannot make a container: {_words(error)}")
+            _say(step, f"{step}: the Docker engine failed: {getattr(error, 'explanation', None) or error}")
             raise
-        try:
-            return self._watch(container, step)
-        finally:
-            engine.remove(container)
 
     def _watch(self, container: Any, step: str) -> int:
-        try:
-            container.start()
-        except Exception as error:
-            _say(step, f"{step}: the Docker engine cannot start the container: {_words(error)}")
-            raise
+        container.start()
         if self._stopping.is_set():
             # The wish came after it was looked for, and before there was anything to stop.
             container.stop(timeout=engine.STOP_SECONDS)
         code = int(container.wait()["StatusCode"])
         # What a step says goes to its log; here is what came before it had one.
-        sys.stdout.write(container.logs(tail=_LAST_LINES).decode(errors="replace"))
+        said = container.logs(tail=_LAST_LINES).decode(errors="replace")
+        sys.stdout.write(said)
         container.reload()
         if container.attrs["State"].get("OOMKilled"):
             _say(step, f"{step}: ended by the kernel: out of memory; free some, or ask less of the recipe")
+        elif code != 0 and not Path(os.environ[LOGS_VARIABLE], f"{step}.log").exists():
+            words = "".join(said.strip().splitlines()[-1:]) or "it said nothing"
+            _say(step, f"{step}: its container ended with {code} before the step began: {words}")
         return code
 
     def _gpus(self, name: str) -> bool:
@@ -191,7 +192,3 @@ def _all_gpus() -> list[Any]:
 def _say(step: str, message: str) -> None:
     """Say what a step could not say itself, as its last word."""
     Events.from_environment(step).emit("failed", exit_code=1, message=message, interrupted=False)
-
-
-def _words(error: Exception) -> str:
-    return str(getattr(error, "explanation", None) or error)

@@ -135,8 +135,7 @@ def test_a_digest_is_known_once_an_image_was_pushed(env: dict[str, str], client:
         assert (before.returncode, "`modelmill images push` does" in before.stderr) == (1, True)
         repository, _, tag = image("data").removeprefix("localhost/").rpartition(":")
         # Whatever is under that name: it is the name's digest that is asked for.
-        empty = subprocess.run(["tar", "--create", "--files-from", "/dev/null"], check=True, capture_output=True).stdout
-        client.api.import_image_from_data(empty, repository=f"{address}/team/{repository}", tag=tag)
+        _import_nothing(client, f"{address}/team/{repository}", tag)
         pushed = modelmill("images", "push", "data", "--json", cwd=tmp_path, env=told)
         assert pushed.returncode == 0, pushed.stderr
         after = modelmill("images", "digests", "--json", cwd=tmp_path, env=told)
@@ -217,6 +216,24 @@ def test_a_step_that_fails_in_a_container_is_told_as_one_in_a_process(
     assert contained == plain
     assert "reviews.csv" in contained["error"]
     assert not client.containers.list(all=True)
+
+
+def test_an_image_in_which_no_step_can_begin_is_told(
+    data_image: dict[str, Any], env: dict[str, str], client: Any, tmp_path: Path
+) -> None:
+    small_recipe(tmp_path)
+    repository, _, tag = image("data").removeprefix("localhost/").rpartition(":")
+    _import_nothing(client, f"localhost/empty/{repository}", tag)
+    told = {**env, "MODELMILL_REGISTRY": "localhost/empty"}
+    done = modelmill("run", "small.yaml", "--until", "ingest", *DOCKER, cwd=tmp_path, env=told)
+    assert done.returncode == 1
+    assert "resolve: its container ended with 127 before the step began" in done.stderr, done.stderr
+    assert not client.containers.list(all=True)
+
+
+def _import_nothing(client: Any, repository: str, tag: str) -> None:
+    empty = subprocess.run(["tar", "--create", "--files-from", "/dev/null"], check=True, capture_output=True).stdout
+    client.api.import_image_from_data(empty, repository=repository, tag=tag)
 
 
 def _waits(condition: Callable[[], Any], what: str) -> Any:
