@@ -164,10 +164,12 @@ class Containers:
         # What a step says goes to its log; here is what came before it had one.
         said = container.logs(tail=_LAST_LINES).decode(errors="replace")
         sys.stdout.write(said)
+        if code == 0 or self._stopping.is_set():
+            return code
         container.reload()
         if container.attrs["State"].get("OOMKilled"):
             _say(step, f"{step}: ended by the kernel: out of memory; free some, or ask less of the recipe")
-        elif code != 0 and not Path(os.environ[LOGS_VARIABLE], f"{step}.log").exists():
+        elif not Path(os.environ[LOGS_VARIABLE], f"{step}.log").exists():
             words = "".join(said.strip().splitlines()[-1:]) or "it said nothing"
             _say(step, f"{step}: its container ended with {code} before the step began: {words}")
         return code
