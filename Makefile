@@ -9,7 +9,7 @@ RUN_TESTS := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscop
 LEFT_OUT := slow tests (make test-all)$(if $(SYSTEM),,, tests that need Debian's parts (tools/install-debian))
 MARKS := not slow$(if $(SYSTEM),, and not system)
 
-.PHONY: demo test test-all bench check format lock clean
+.PHONY: demo test test-all images bench check format lock clean
 
 demo: .venv/installed
 	$(BIN)/modelmill run pipelines/recipes/reviews.yaml
@@ -25,6 +25,11 @@ check: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# On this machine's Docker engine. KINDS=data for one of them, BASE for another base, and with KINDS=train LOCK for a lock
+# with another build of torch, whose index PIP_EXTRA_INDEX_URL tells.
+images: .venv/installed
+	$(BIN)/modelmill images build $(KINDS) $(if $(BASE),--base $(BASE)) $(if $(LOCK),--lock $(LOCK))
 
 format: .venv/installed
 	$(BIN)/ruff check --fix .
@@ -53,7 +58,9 @@ lock: .venv/installed
 	$(COMPILE) --extra dev pyproject.toml --output-file requirements.lock
 	$(COMPILE) --extra bench --constraint requirements.lock pyproject.toml --output-file benchmarks/requirements.lock
 	$(COMPILE) --extra data --constraint requirements.lock pyproject.toml --output-file images/data.lock
+	$(COMPILE) --extra data --extra ray --constraint requirements.lock pyproject.toml --output-file images/data-ray.lock
 	$(COMPILE) --extra train --constraint requirements.lock pyproject.toml --output-file images/train.lock
+	echo setuptools | $(COMPILE) --constraint requirements.lock - --output-file images/build.lock
 	$(COMPILE) --no-deps data-packages.in --output-file data-packages.lock
 
 clean:

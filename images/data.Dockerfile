@@ -1,13 +1,56 @@
 # The image of resolve, ingest, preprocess and register: no torch.
-# Build from the top of the tree: docker build -f images/data.Dockerfile -t NAME .
-# `python -c "from modelmill.images import image; print(image('data'))"` prints the NAME that compiled pipelines use.
+# `make images` builds it under the name that compiled pipelines use. By hand, from the top of the tree:
+#     docker build -f images/data.Dockerfile -t NAME .
+# With --build-arg LOCK=images/data-ray.lock it also works on the Ray cluster that RAY_ADDRESS names.
 ARG BASE=docker.io/library/python:3.11-slim
-FROM ${BASE}
+
+# What pip needs to know stays in this stage, which is not part of the image: the arguments, and the certificates that
+# lie in images/certificates.pem, if any.
+FROM ${BASE} AS packages
+ARG LOCK=images/data.lock
+ARG PIP_INDEX_URL
+ARG PIP_EXTRA_INDEX_URL
+ARG PIP_TRUSTED_HOST
+ARG PIP_DEFAULT_TIMEOUT
+WORKDIR /build
+COPY ${LOCK} ./packages.lock
+COPY images/build.lock images/certificates.pe[m] ./
+# build.lock has what turns a package that is published as source alone into a wheel. 315532800 is the first second of
+# 1980, the earliest that a wheel can hold: files of one lock are the same files whenever they are installed.
+RUN export SOURCE_DATE_EPOCH=315532800 PIP_USE_PEP517=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore \
+    && if [ -f certificates.pem ]; then export PIP_CERT=/build/certificates.pem; fi \
+    && locked="--no-cache-dir --no-compile --no-deps --require-hashes" \
+    && python3 -m venv --without-pip /opt/modelmill/venv \
+    && python3 -m pip install ${locked} --target backend --requirement build.lock \
+    && PYTHONPATH=/build/backend python3 -m pip --python /opt/modelmill/venv/bin/python3 install ${locked} \
+        --ignore-installed --no-build-isolation --requirement packages.lock \
+    && find /opt/modelmill -name __pycache__ -prune -exec rm -rf {} + \
+    && find /opt/modelmill -exec touch --no-dereference --date=@315532800 {} +
+
+FROM ${BASE} AS code
 WORKDIR /opt/modelmill
-COPY images/data.lock ./
-RUN python3 -m pip install --no-cache-dir --no-compile --no-deps --require-hashes --requirement data.lock
 COPY modelmill ./modelmill
 COPY components ./components
-ENV PYTHONPATH=/opt/modelmill PYTHONUNBUFFERED=1
+# Whoever built it may have a umask under which the image's user could not read it.
+RUN mkdir packages && chmod -R u=rwX,go=rX . && find . -exec touch --no-dereference --date=@315532800 {} +
+
+FROM ${BASE}
+COPY --from=packages /opt/modelmill/venv /opt/modelmill/venv
+COPY --from=code /opt/modelmill /opt/modelmill
+# Data of packages (package://) that a runner shares with a step lie under /opt/modelmill/packages.
+ENV PATH=/opt/modelmill/venv/bin:${PATH} PYTHONPATH=/opt/modelmill:/opt/modelmill/packages PYTHONUNBUFFERED=1 HOME=/tmp
 USER 65532:65532
 WORKDIR /tmp
+HEALTHCHECK --interval=30s --timeout=20s --start-period=60s CMD ["python3", "-m", "modelmill.health"]
+ARG BASE
+ARG VERSION
+ARG COMMIT
+ARG CREATED
+ENV MODELMILL_IMAGE=data MODELMILL_COMMIT=${COMMIT}
+LABEL org.opencontainers.image.title="modelmill-data" \
+      org.opencontainers.image.description="modelmill's steps without torch: resolve, ingest, preprocess, register" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${COMMIT}" \
+      org.opencontainers.image.created="${CREATED}" \
+      org.opencontainers.image.base.name="${BASE}"

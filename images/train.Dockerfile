@@ -1,17 +1,62 @@
 # The image of pretrain, finetune and evaluate, whose commands a pipeline names. Left to itself it serves the model that
 # MODELMILL_MODEL names: docker run -p 5000:5000 -e MODELMILL_MODEL=models/<address> -e MODELMILL_STORE NAME
-# Build as the data image; the lock is an argument, so that one with a CPU build of torch makes a CPU image.
+# `make images` builds it under the name that compiled pipelines use. By hand, from the top of the tree:
+#     docker build -f images/train.Dockerfile -t NAME .
+# The lock and the index are arguments, so that a lock with a CPU build of torch makes a CPU image:
+#     --build-arg LOCK=FILE --build-arg PIP_EXTRA_INDEX_URL
 ARG BASE=docker.io/library/python:3.11-slim
-FROM ${BASE}
+
+# What pip needs to know stays in this stage, which is not part of the image: the arguments, and the certificates that
+# lie in images/certificates.pem, if any.
+FROM ${BASE} AS packages
 ARG LOCK=images/train.lock
+ARG PIP_INDEX_URL
+ARG PIP_EXTRA_INDEX_URL
+ARG PIP_TRUSTED_HOST
+ARG PIP_DEFAULT_TIMEOUT
+WORKDIR /build
+COPY ${LOCK} ./packages.lock
+COPY images/build.lock images/certificates.pe[m] ./
+# build.lock has what turns a package that is published as source alone into a wheel. 315532800 is the first second of
+# 1980, the earliest that a wheel can hold: files of one lock are the same files whenever they are installed.
+RUN export SOURCE_DATE_EPOCH=315532800 PIP_USE_PEP517=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore \
+    && if [ -f certificates.pem ]; then export PIP_CERT=/build/certificates.pem; fi \
+    && locked="--no-cache-dir --no-compile --no-deps --require-hashes" \
+    && python3 -m venv --without-pip /opt/modelmill/venv \
+    && python3 -m pip install ${locked} --target backend --requirement build.lock \
+    && PYTHONPATH=/build/backend python3 -m pip --python /opt/modelmill/venv/bin/python3 install ${locked} \
+        --ignore-installed --no-build-isolation --requirement packages.lock \
+    && find /opt/modelmill -name __pycache__ -prune -exec rm -rf {} + \
+    && find /opt/modelmill -exec touch --no-dereference --date=@315532800 {} +
+
+FROM ${BASE} AS code
 WORKDIR /opt/modelmill
-COPY ${LOCK} ./train.lock
-RUN python3 -m pip install --no-cache-dir --no-compile --no-deps --require-hashes --requirement train.lock
 COPY modelmill ./modelmill
 COPY components ./components
-ENV PYTHONPATH=/opt/modelmill PYTHONUNBUFFERED=1
+# Whoever built it may have a umask under which the image's user could not read it.
+RUN mkdir packages && chmod -R u=rwX,go=rX . && find . -exec touch --no-dereference --date=@315532800 {} +
+
+FROM ${BASE}
+COPY --from=packages /opt/modelmill/venv /opt/modelmill/venv
+COPY --from=code /opt/modelmill /opt/modelmill
+# Data of packages (package://) that a runner shares with a step lie under /opt/modelmill/packages.
+ENV PATH=/opt/modelmill/venv/bin:${PATH} PYTHONPATH=/opt/modelmill:/opt/modelmill/packages PYTHONUNBUFFERED=1 HOME=/tmp
 USER 65532:65532
 WORKDIR /tmp
 EXPOSE 5000
 # No ENTRYPOINT: docker would put it before the steps' own commands.
 CMD ["python3", "-m", "modelmill.models.server", "--host", "0.0.0.0"]
+# Weights of some GB take minutes to fetch before anything answers.
+HEALTHCHECK --interval=30s --timeout=20s --start-period=600s CMD ["python3", "-m", "modelmill.health", "--serving"]
+ARG BASE
+ARG VERSION
+ARG COMMIT
+ARG CREATED
+ENV MODELMILL_IMAGE=train MODELMILL_COMMIT=${COMMIT}
+LABEL org.opencontainers.image.title="modelmill-train" \
+      org.opencontainers.image.description="modelmill's steps with torch: pretrain, finetune, evaluate; and the server of their models" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${COMMIT}" \
+      org.opencontainers.image.created="${CREATED}" \
+      org.opencontainers.image.base.name="${BASE}"

@@ -1,5 +1,6 @@
 """Which code this is: the digest of what runs, and the git commit it came from."""
 
+import os
 import subprocess
 from functools import cache
 from importlib import metadata
@@ -8,6 +9,8 @@ from pathlib import Path
 from modelmill.digest import digest, sha256_hex
 
 _ROOT = Path(__file__).resolve().parent.parent
+COMMIT_VARIABLE = "MODELMILL_COMMIT"
+"""The commit that an image was built from, which sets it."""
 
 
 @cache
@@ -35,14 +38,15 @@ def _packages() -> str | list[str]:
 
 @cache
 def git_commit() -> str:
-    """Return the commit of the checkout that the code lies in, with `-dirty` after changes; '' outside of one."""
+    """Return the commit of the code's checkout, with `-dirty` after changes, or of its image; '' if none is known."""
+    told = os.environ.get(COMMIT_VARIABLE, "")
     try:
         top = _git("rev-parse", "--show-toplevel")
         if Path(top).resolve() != _ROOT:
-            return ""
+            return told
         return _git("rev-parse", "HEAD") + ("-dirty" if _git("status", "--porcelain") else "")
     except (OSError, subprocess.CalledProcessError):
-        return ""
+        return told
 
 
 def _git(*arguments: str) -> str:

@@ -13,6 +13,7 @@ from modelmill.errors import ModelmillError, UserError, without_credentials
 from modelmill.home import be_private, share_cores
 from pipelines.cluster_cli import submit
 from pipelines.gc_cli import gc
+from pipelines.images_cli import images_app
 from pipelines.models_cli import models_app
 from pipelines.plan_cli import doctor, plan
 from pipelines.runs_cli import runs_app
@@ -46,6 +47,7 @@ app.command()(submit)
 app.command()(plan)
 app.command()(doctor)
 app.command()(gc)
+app.add_typer(images_app, name="images")
 
 
 def main() -> None:
@@ -116,9 +118,10 @@ def run(
     recipe: RecipePath,
     overrides: Overrides = None,
     until: Annotated[str, typer.Option(metavar="STAGE", help="Stop after this stage.")] = "register",
+    runner: Annotated[str, typer.Option(help="subprocess: each step a process; docker: a container.")] = "subprocess",
     as_json: Json = False,
 ) -> None:
-    """Run a recipe here: each step a process, finished steps answered from the cache."""
+    """Run a recipe here: each step a process or a container, finished steps answered from the cache."""
     import time
     from typing import get_args
 
@@ -131,12 +134,18 @@ def run(
 
     stage = nearest_stage(until)
     assert stage in get_args(Stage)
-    started = running.new_run(_load(recipe, overrides, look=True), stage)
+    runner_name = running.nearest_runner(runner)
+    checked = _load(recipe, overrides, look=True)
+    if runner_name == "docker":
+        from pipelines import docker_runner
+
+        docker_runner.check(checked, stage)
+    started = running.new_run(checked, stage)
     console = Console(stderr=as_json)
     began = time.time()
     try:
         with View(console) as view:
-            running.execute(started, view)
+            running.execute(started, view, runner_name)
     except ModelmillError:
         result = keep(started, time.time() - began)
         show(started, result, console)

@@ -1,8 +1,9 @@
 """Runs a recipe's graph with kfp.local in a process of its own, so that kfp's output and its global state stay there.
 
-`python -m pipelines.local_runner RUN_FOLDER` reads `recipe.json` from the folder and leaves `outputs.json` there. What
-kfp prints goes where this process's output goes. When its standard input closes, whoever started it is gone, and it
-ends with every step that it runs.
+`python -m pipelines.local_runner RUN_FOLDER RUNNER` reads `recipe.json` from the folder and leaves `outputs.json`
+there. The runner is `subprocess` (each step a process) or `docker` (each step a container). What kfp prints goes where
+this process's output goes. When its standard input closes, whoever started it is gone, and it ends with every step that
+it runs.
 """
 
 import json
@@ -13,12 +14,14 @@ import sys
 import threading
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pipelines.recipe import Recipe
 
+RunnerName = Literal["subprocess", "docker"]
 
-def main(folder: Path) -> None:
+
+def main(folder: Path, runner: RunnerName) -> None:
     """Run the graph; raises what kfp raises when a step fails."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     # kfp warns that images without 'python' in their name may not be for this runner; ours are.
@@ -29,18 +32,26 @@ def main(folder: Path) -> None:
 
     asked = json.loads((folder / "recipe.json").read_text())
     recipe = Recipe.model_validate_json(json.dumps(asked["recipe"]))
-    let_container_components_run()
-    local.init(
-        local.SubprocessRunner(use_venv=False),
-        pipeline_root=str(folder.parent.parent / "kfp"),
-        enable_caching=True,
-    )
+    root = str(folder.parent.parent / "kfp")
+    # No step has a workspace; left to itself kfp makes a folder for it, and leaves it.
+    local.init(_runner(runner, recipe), pipeline_root=root, workspace_root=root, enable_caching=True)
     task = build(recipe, asked["until"])()
     outputs: dict[str, dict[str, str]] = {}
     for name, value in task.outputs.items():
         step, _, output = name.partition("__")
         outputs.setdefault(step.replace("_", "-"), {})[output] = value
     (folder / "outputs.json").write_text(json.dumps(outputs))
+
+
+def _runner(name: RunnerName, recipe: Recipe) -> Any:
+    if name == "docker":
+        from pipelines import docker_runner
+
+        return docker_runner.runner(recipe)
+    from kfp import local
+
+    let_container_components_run()
+    return local.SubprocessRunner(use_venv=False)
 
 
 def let_container_components_run() -> None:
@@ -80,4 +91,4 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), "docker" if sys.argv[2:] == ["docker"] else "subprocess")

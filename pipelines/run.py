@@ -8,11 +8,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from modelmill.command import LOGS_VARIABLE
 from modelmill.errors import Interrupted, ModelmillError, UserError
@@ -20,7 +20,9 @@ from modelmill.events import EVENTS_VARIABLE, EventReader
 from modelmill.home import home
 from modelmill.registry.ending import Ending
 from modelmill.registry.notify import notify
+from modelmill.sources import nearest
 from modelmill.tracking import PIPELINE_VARIABLE, RUN_VARIABLE
+from pipelines.local_runner import RunnerName
 from pipelines.recipe import Recipe
 from pipelines.steps import Stage, step_names, steps_before
 
@@ -94,6 +96,19 @@ class Run:
                 step.summary = json.loads(self.outputs[step.name]["summary"])
 
 
+def nearest_runner(word: str) -> RunnerName:
+    """Return the runner that a word names.
+
+    Raises:
+        UserError: it names none; the nearest is told.
+    """
+    runners: tuple[RunnerName, ...] = get_args(RunnerName)
+    for runner in runners:
+        if word == runner:
+            return runner
+    raise UserError(f"--runner {word}: no such runner{nearest(word, runners) or '; subprocess or docker'}")
+
+
 def new_run(recipe: Recipe, until: Stage) -> Run:
     """Make a run's folder; a run of this very recipe that was stopped goes on under its old name.
 
@@ -124,8 +139,8 @@ def _stopped_run(runs: Path, asked: Mapping[str, Any]) -> Path | None:
     return None
 
 
-def execute(run: Run, watch: Callable[[Run], None]) -> None:
-    """Run the graph to its end, calling `watch` about ten times a second.
+def execute(run: Run, watch: Callable[[Run], None], runner_name: RunnerName = "subprocess") -> None:
+    """Run the graph to its end, calling `watch` about ten times a second; each step is a process, or a container.
 
     Raises:
         UserError: a step found the user's input wrong.
@@ -135,7 +150,7 @@ def execute(run: Run, watch: Callable[[Run], None]) -> None:
     reader = EventReader(run.folder / "events.jsonl")
     with _stop_signals() as stopped, (run.folder / "runner.log").open("ab") as log:
         runner = subprocess.Popen(
-            [sys.executable, "-m", "pipelines.local_runner", str(run.folder)],
+            [sys.executable, "-m", "pipelines.local_runner", str(run.folder), runner_name],
             # Held open until this process ends, however it ends: the runner watches it.
             stdin=subprocess.PIPE,
             stdout=log,
@@ -151,12 +166,14 @@ def execute(run: Run, watch: Callable[[Run], None]) -> None:
             watch(run)
             if stopped and not asked_at:
                 asked_at = time.monotonic()
-                _stop(run, runner)
+                _stop(run, runner, runner_name)
             elif asked_at and (len(stopped) > 1 or time.monotonic() - asked_at > _STOP_SECONDS):
                 os.killpg(runner.pid, signal.SIGKILL)
             time.sleep(_POLL_SECONDS)
         for event in reader.new():
             run.take(event)
+    if runner_name == "docker":
+        _sweep()
     _settle(run, code=runner.returncode, stopped=bool(stopped))
     watch(run)
     _tell(run)
@@ -188,7 +205,19 @@ def _stop_signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _stop(run: Run, runner: subprocess.Popen[bytes]) -> None:
+def _sweep() -> None:
+    """Remove the container of a runner that was killed; an engine that is gone has none."""
+    from pipelines import engine
+
+    with suppress(ModelmillError), engine.engine() as client:
+        engine.sweep(client, home())
+
+
+def _stop(run: Run, runner: subprocess.Popen[bytes], runner_name: RunnerName) -> None:
+    if runner_name == "docker":
+        # The numbers of processes in a container are its own; its runner stops it.
+        os.killpg(runner.pid, signal.SIGTERM)
+        return
     running = [step for step in run.steps.values() if step.state == "running" and step.pid]
     for step in running:
         assert step.pid is not None

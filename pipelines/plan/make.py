@@ -14,7 +14,8 @@ from modelmill.home import TRACKING_VARIABLE, home
 from modelmill.pins import Pins, pin_inputs
 from modelmill.profile import NodeKind, Profile
 from modelmill.sources.remember import only_recalling
-from modelmill.store import EPOCH_KEY, Store, open_store
+from modelmill.store import Store, open_store
+from modelmill.store.epochs import EPOCH_KEY
 from modelmill.tracking import where
 from modelmill.training.outline import Estimate, Outline
 from pipelines.cluster.facts import kind_of, plan_digest
