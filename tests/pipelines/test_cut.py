@@ -95,6 +95,8 @@ def test_a_promotion_that_loses_a_server_at_any_request_is_repeated(
 
 
 @pytest.mark.slow
+# Each of some 25 rollbacks fetches the 229 files of a version twice.
+@pytest.mark.timeout(2400)
 @pytest.mark.parametrize("mlflow_on", BACKENDS, indirect=True)
 @pytest.mark.parametrize("way", [*ADVICE], indirect=True)
 @pytest.mark.parametrize("acted", [pytest.param(False, id="before-it-acts"), ANSWER_LOST])

@@ -67,7 +67,8 @@ class Mortals:
         command is to be repeated. Ends where a command does without so many writes.
         """
         way = self.ways[server]
-        for write, acted in itertools.product(itertools.count(1, every), (False, True)):
+        # Not by itertools.product, which would first count to the end.
+        for write, acted in ((write, acted) for write in itertools.count(1, every) for acted in (False, True)):
             way.mend(write, acted=acted)
             told = []
             try:
