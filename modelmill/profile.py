@@ -254,34 +254,37 @@ class Profile(Section):
             yield f"light_node: {self.light!r} is {count} nodes; name a kind of one, for what takes seconds"
 
     def _about_variables(self) -> Iterator[str]:
-        held = {variable: one.name for one in (*self.secrets, *self.config_maps) for variable in one.keys}
+        seen: dict[str, str] = {}
+        for place, one in self._held():
+            for variable in one.keys:
+                if variable in seen:
+                    yield f"{place}.{variable}: set twice: here, and at {seen[variable]}"
+                seen[variable] = place
         for place, variables in self._said():
             for variable, value in variables.items():
                 if variable in OWN_VARIABLES:
                     yield f"{place}.{variable}: leave it out; {OWN_VARIABLES[variable]}"
-                if not place.endswith("environment"):
-                    continue
-                if is_secret(variable):
-                    yield f"{place}.{variable}: a secret does not belong here; name it under `secrets`"
-                if without_credentials(value) != value:
-                    yield f"{place}.{variable}: holds a user or a password; name it under `secrets`"
-                if variable in held:
-                    yield f"{place}.{variable}: set twice: here, and from {held[variable]!r}"
-        seen: dict[str, str] = {}
-        for place, variables in self._said():
-            for variable in () if place.endswith("environment") else variables:
-                if variable in seen:
-                    yield f"{place}.{variable}: set twice: here, and at {seen[variable]}"
-                seen[variable] = place
+                if place.endswith("environment"):
+                    if is_secret(variable):
+                        yield f"{place}.{variable}: a secret does not belong here; name it under `secrets`"
+                    if without_credentials(value) != value:
+                        yield f"{place}.{variable}: holds a user or a password; name it under `secrets`"
+                    if variable in seen:
+                        yield f"{place}.{variable}: set twice: here, and at {seen[variable]}"
 
     def _said(self) -> Iterator[tuple[str, Mapping[str, str]]]:
         """Every set of variables of the profile by the key that it is said under."""
         yield "environment", self.environment
         for name, kind in self.nodes.items():
             yield f"nodes.{name}.environment", kind.environment
-        for word, many in (("secrets", self.secrets), ("config_maps", self.config_maps)):
-            for position, one in enumerate(many):
-                yield f"{word}.{position}.keys", one.keys
+        for place, one in self._held():
+            yield place, one.keys
+
+    def _held(self) -> Iterator[tuple[str, FromSecret | FromConfigMap]]:
+        for position, secret in enumerate(self.secrets):
+            yield f"secrets.{position}.keys", secret
+        for position, config_map in enumerate(self.config_maps):
+            yield f"config_maps.{position}.keys", config_map
 
     @property
     def light(self) -> str:

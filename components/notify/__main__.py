@@ -3,7 +3,6 @@
 import argparse
 import json
 import logging
-import sys
 
 from components.notify.settings import NotifySettings
 from modelmill.errors import without_secrets
@@ -50,4 +49,4 @@ def _state(status: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

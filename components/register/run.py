@@ -278,8 +278,8 @@ def _finish(known: _Known, tracking: Tracking, report: Report, address: str) -> 
     assert report.verdict is not None
     assert report.registered is not None
     told = {VERDICT_TAG: report.verdict.decision, VERSION_TAG: report.registered.version, REPORT_TAG: address}
-    for tag, value in told.items():
-        tracking.client.set_tag(tracking.run, tag, value)
+    for tag, text in told.items():
+        tracking.client.set_tag(tracking.run, tag, text)
     for name, value in report.metrics["test"].items():
         tracking.client.log_metric(tracking.run, name, value)
     tracking.client.set_terminated(tracking.run, "FINISHED")

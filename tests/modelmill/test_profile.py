@@ -32,7 +32,7 @@ def profile(**changes: Any) -> Profile:
 
 @given(st.integers(1, 10**6), st.sampled_from(["", "k", "M", "G", "T", "Ki", "Mi", "Gi", "Ti"]))
 def test_bytes_are_those_that_kubernetes_counts(number: int, unit: str) -> None:
-    from kubernetes.utils.quantity import parse_quantity
+    from kubernetes.utils import parse_quantity  # type: ignore[import-untyped]
 
     assert bytes_of(f"{number}{unit}") == parse_quantity(f"{number}{unit}")
     assert TypeAdapter(Quantity).validate_python(f"{number}{unit}")
@@ -101,7 +101,9 @@ def test_a_variable_that_only_sounds_like_a_secret_is_none(variable: str) -> Non
 
 def test_a_kind_of_node_may_say_a_variable_anew_and_a_secret_may_not() -> None:
     assert profile(environment={"A": "1"}, nodes={"plain": {"environment": {"A": "2"}}})
-    with pytest.raises(ValidationError, match=r"nodes\.plain\.environment\.A: set twice: here, and from 'held'"):
+    with pytest.raises(
+        ValidationError, match=r"nodes\.plain\.environment\.A: set twice: here, and at secrets\.0\.keys"
+    ):
         profile(nodes={"plain": {"environment": {"A": "2"}}}, secrets=[{"name": "held", "keys": {"A": "k"}}])
 
 

@@ -79,7 +79,7 @@ def _refused(folder: Path, text: str) -> str:
         ("us-east-1", "eu\n  AT: http://a:Hidden1@b", "lab.yaml:9: environment.AT: holds a user or a password; name i"),
         ("us-east-1", "'{{workflow.name}}'", "lab.yaml:8: environment.AWS_DEFAULT_REGION: wants a text without '{{'"),
         ("us-east-1", "eu\n  MODELMILL_STORE: s3://x", "lab.yaml:9: environment.MODELMILL_STORE: leave it out; `store"),
-        ("us-east-1", "eu\n  HTTP_TIMEOUT: '3'", "lab.yaml:9: environment.HTTP_TIMEOUT: set twice: here, and from 's"),
+        ("us-east-1", "eu\n  HTTP_TIMEOUT: '3'", "lab.yaml:9: environment.HTTP_TIMEOUT: set twice: here, and at c"),
         ("{HTTP_", "{AWS_ACCESS_KEY_ID: a, HTTP_", "lab.yaml:12: config_maps.0.keys.AWS_ACCESS_KEY_ID: set twice: "),
         ("{AWS_ACCESS_KEY_ID: access_key}", "{}", "lab.yaml:11: secrets.0.keys: "),
         ("{AWS_ACCESS_KEY_ID: access_key}", "{AWS-KEY: a}", "secrets.0.keys.AWS-KEY: wants the name of an environment"),
