@@ -72,7 +72,7 @@ class Trainer:
             command = [word.replace("$$", "$") for word in trainer["command"]]
             assert command[0] == "python3"
             process = subprocess.Popen(
-                [sys.executable, *command[1:]],
+                [*on_cores(1, number), sys.executable, *command[1:]],
                 env={**_own(), **self._environment(trainer["env"]), **{key: str(value) for key, value in told.items()}},
                 text=True,
                 stdout=subprocess.PIPE,
@@ -85,7 +85,7 @@ class Trainer:
             self._readers[made].start()
             self.cluster.put("pods", pod)
 
-    def _environment(self, listed: list[Object]) -> Iterator[tuple[str, str]] | dict[str, str]:
+    def _environment(self, listed: list[Object]) -> dict[str, str]:
         made = {}
         for entry in listed:
             source = entry.get("valueFrom", {}).get("secretKeyRef")
@@ -133,6 +133,13 @@ class Trainer:
             self.cluster.change("trainjobs", job["metadata"]["name"], status=condition("Failed", "FailedJobs", said))
         elif len(codes) == job["spec"]["trainer"]["numNodes"]:
             self.cluster.change("trainjobs", job["metadata"]["name"], status=condition("Complete", "AllJobsCompleted"))
+
+
+def on_cores(count: int, number: int = 0) -> list[str]:
+    """Return what goes before a command that is to have so many cores: sums come out alike on as many threads."""
+    cores = sorted(os.sched_getaffinity(0))
+    mine = {cores[(number + each) % len(cores)] for each in range(count)}
+    return ["taskset", "--cpu-list", ",".join(map(str, sorted(mine)))]
 
 
 def _own() -> dict[str, str]:
