@@ -64,13 +64,9 @@ class Site:
             command += ["--executor-input", json.dumps(outputs)]
         own = {"MODELMILL_RUN": "run-1", "MODELMILL_EVENTS": str(self.folder / f"{name}.jsonl")}
         secret = {"AWS_SECRET_ACCESS_KEY": MARKER}
-        process = subprocess.Popen(
-            command,
-            env={**os.environ, **told, **own, **secret},
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=(self.folder / f"{name}.log").open("w"),
-        )
+        environment = {**os.environ, **told, **own, **secret}
+        with (self.folder / f"{name}.log").open("w") as log:
+            process = subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=log)
         return Started(self, name, process)
 
     def saved(self) -> int:

@@ -101,8 +101,9 @@ class Trainer:
 
     def _read(self, pod: str, process: "subprocess.Popen[str]") -> None:
         assert process.stdout is not None
-        for line in process.stdout:
-            self.cluster.say(pod, line.rstrip("\n"))
+        with process.stdout as said:
+            for line in said:
+                self.cluster.say(pod, line.rstrip("\n"))
         self.cluster.say(pod, ended=True)
 
     def _mind(self, pod: Object) -> None:
@@ -120,8 +121,8 @@ class Trainer:
         if "terminated" not in pod["status"]["containerStatuses"][0]["state"]:
             self.cluster.change("pods", name, status=status)
         elif "deletionTimestamp" in pod["metadata"]:
-            self.cluster.remove("pods", name)
             del self.processes[name]
+            self.cluster.remove("pods", name)
 
     def _judge(self, job: Object) -> None:
         states = [pod["status"]["containerStatuses"][0]["state"] for pod in self.cluster.pods_of(job)]
