@@ -19,7 +19,7 @@ from modelmill.store import open_store
 from tests import samples
 from tests.kubernetes_standin import Cluster, kubernetes
 from tests.modelmill.trainjob.played import step_pod
-from tests.modelmill.trainjob.trainer import Trainer, trainer
+from tests.modelmill.trainjob.trainer import Trainer, on_cores, trainer
 
 SETTINGS: dict[str, Any] = {
     "task": "text-classification",
@@ -52,7 +52,7 @@ class Site:
         }
         settings = json.dumps({**SETTINGS, **changes, **({} if nodes else {"processes": 2})})
         # The same name for all: which of them it is decides nothing.
-        command = [sys.executable, "-m", "components.finetune", "--settings", settings]
+        command = [*on_cores(2), sys.executable, "-m", "components.finetune", "--settings", settings]
         command += ["--labelled", self.labelled, "--step", "finetune"]
         if nodes:
             pod = f"run-1-{name}"
@@ -64,13 +64,9 @@ class Site:
             command += ["--executor-input", json.dumps(outputs)]
         own = {"MODELMILL_RUN": "run-1", "MODELMILL_EVENTS": str(self.folder / f"{name}.jsonl")}
         secret = {"AWS_SECRET_ACCESS_KEY": MARKER}
-        process = subprocess.Popen(
-            command,
-            env={**os.environ, **told, **own, **secret},
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=(self.folder / f"{name}.log").open("w"),
-        )
+        environment = {**os.environ, **told, **own, **secret}
+        with (self.folder / f"{name}.log").open("w") as log:
+            process = subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=log)
         return Started(self, name, process)
 
     def saved(self) -> int:

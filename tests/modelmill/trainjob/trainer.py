@@ -72,7 +72,7 @@ class Trainer:
             command = [word.replace("$$", "$") for word in trainer["command"]]
             assert command[0] == "python3"
             process = subprocess.Popen(
-                [sys.executable, *command[1:]],
+                [*on_cores(1, number), sys.executable, *command[1:]],
                 env={**_own(), **self._environment(trainer["env"]), **{key: str(value) for key, value in told.items()}},
                 text=True,
                 stdout=subprocess.PIPE,
@@ -85,7 +85,7 @@ class Trainer:
             self._readers[made].start()
             self.cluster.put("pods", pod)
 
-    def _environment(self, listed: list[Object]) -> Iterator[tuple[str, str]] | dict[str, str]:
+    def _environment(self, listed: list[Object]) -> dict[str, str]:
         made = {}
         for entry in listed:
             source = entry.get("valueFrom", {}).get("secretKeyRef")
@@ -101,8 +101,9 @@ class Trainer:
 
     def _read(self, pod: str, process: "subprocess.Popen[str]") -> None:
         assert process.stdout is not None
-        for line in process.stdout:
-            self.cluster.say(pod, line.rstrip("\n"))
+        with process.stdout as said:
+            for line in said:
+                self.cluster.say(pod, line.rstrip("\n"))
         self.cluster.say(pod, ended=True)
 
     def _mind(self, pod: Object) -> None:
@@ -120,8 +121,8 @@ class Trainer:
         if "terminated" not in pod["status"]["containerStatuses"][0]["state"]:
             self.cluster.change("pods", name, status=status)
         elif "deletionTimestamp" in pod["metadata"]:
-            self.cluster.remove("pods", name)
             del self.processes[name]
+            self.cluster.remove("pods", name)
 
     def _judge(self, job: Object) -> None:
         states = [pod["status"]["containerStatuses"][0]["state"] for pod in self.cluster.pods_of(job)]
@@ -133,6 +134,13 @@ class Trainer:
             self.cluster.change("trainjobs", job["metadata"]["name"], status=condition("Failed", "FailedJobs", said))
         elif len(codes) == job["spec"]["trainer"]["numNodes"]:
             self.cluster.change("trainjobs", job["metadata"]["name"], status=condition("Complete", "AllJobsCompleted"))
+
+
+def on_cores(count: int, number: int = 0) -> list[str]:
+    """Return what goes before a command that is to have so many cores: sums come out alike on as many threads."""
+    cores = sorted(os.sched_getaffinity(0))
+    mine = {cores[(number + each) % len(cores)] for each in range(count)}
+    return ["taskset", "--cpu-list", ",".join(map(str, sorted(mine)))]
 
 
 def _own() -> dict[str, str]:
