@@ -165,8 +165,9 @@ def _room_in(scratch: Path) -> Iterator[None]:
 
 
 def _failed(events: Events, said: LastLines, error: ModelmillError) -> int:
-    logging.getLogger("modelmill").error("%s", error)
-    events.emit("failed", exit_code=error.exit_code, message=str(error), interrupted=isinstance(error, Interrupted))
+    told = without_secrets(str(error))
+    logging.getLogger("modelmill").error("%s", told)
+    events.emit("failed", exit_code=error.exit_code, message=told, interrupted=isinstance(error, Interrupted))
     _keep_failure(events, said)
     return error.exit_code
 

@@ -147,7 +147,8 @@ class NodeKind(Section):
 
     @model_validator(mode="after")
     def _device_words_need_a_device(self) -> Self:
-        stray = [word for word in ("count", "device_memory", "device_tflops") if word in self.model_fields_set]
+        told = {"count": self.count != 1, "device_memory": self.device_memory, "device_tflops": self.device_tflops}
+        stray = [word for word, value in told.items() if value]
         if self.device is None and stray:
             raise ValueError(f"{', '.join(stray)}: there is no `device` that this is of, such as nvidia.com/gpu")
         return self

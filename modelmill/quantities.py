@@ -77,7 +77,7 @@ Resource = Annotated[
 Variable = Annotated[
     str, Written(r"[A-Za-z_][A-Za-z0-9_]*", "the name of an environment variable, such as AWS_DEFAULT_REGION")
 ]
-Value = Annotated[str, Written(r"(?s)((?!\{\{).)*", "a text without '{{', which Argo Workflows would replace")]
+Value = Annotated[str, Written(r"((?!\{\{)[\s\S])*", "a text without '{{', which Argo Workflows would replace")]
 """Of an environment variable that is no secret."""
 Quantity = Annotated[
     str, Written(r"[0-9]+(\.[0-9]+)?(Ki|Mi|Gi|Ti|k|M|G|T)?", "bytes as Kubernetes writes them, such as 512Mi or 80Gi")

@@ -1,7 +1,7 @@
 """What pydantic found wrong, in the words that a person typed: file, line, key, and the nearest right word."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, get_args, get_origin
 
@@ -98,7 +98,12 @@ def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
 def _models_at(root: type[BaseModel], key: Key) -> list[type[BaseModel]]:
     """The settings classes that a place in a recipe may hold."""
     models = [root]
+    # Those under the names of a mapping, one of which is the next part of the key.
+    named: list[type[BaseModel]] = []
     for part in key:
+        if named:
+            models, named = named, []
+            continue
         annotations: list[Any] = []
         for model in models:
             if isinstance(part, int):
@@ -106,12 +111,14 @@ def _models_at(root: type[BaseModel], key: Key) -> list[type[BaseModel]]:
             elif part in _fields(model):
                 annotations.append(_fields(model)[part].annotation)
         models = [found for annotation in annotations for found in _models_in(annotation)]
+        named = [found for annotation in annotations for found in _models_in(annotation, in_mapping=True)]
     return models
 
 
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
+def _models_in(annotation: Any, *, in_mapping: bool = False) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    if get_origin(annotation) is None:
-        return []
-    return [found for argument in get_args(annotation) for found in _models_in(argument)]
+        return [] if in_mapping else [annotation]
+    origin = get_origin(annotation)
+    if origin is Mapping:
+        return _models_in(get_args(annotation)[1]) if in_mapping else []
+    return [found for argument in get_args(annotation) for found in _models_in(argument, in_mapping=in_mapping)]

@@ -71,3 +71,11 @@ def test_a_full_disk_costs_events_and_not_the_work(small_disk: Path, caplog: pyt
     subprocess.run(["mount", "-o", "remount,size=4m", str(small_disk)], check=True)
     events.emit("done", exit_code=0)
     assert [event["kind"] for event in EventReader(path).new()] == ["started", "done"]
+
+
+def test_why_a_step_failed_is_known_where_no_file_is_and_a_wish_to_stop_is_no_failure() -> None:
+    events = Events("finetune", None)
+    events.emit("failed", exit_code=1, message="finetune: stopped by SIGTERM", interrupted=True)
+    assert events.failure == ""
+    events.emit("failed", exit_code=1, message="finetune: the loss is not a number", interrupted=False)
+    assert events.failure == "finetune: the loss is not a number"

@@ -69,7 +69,7 @@ def test_a_list_or_a_null_replaces_what_it_overrides(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("", "is empty"),
-        ("- a\n- b\n", ":1: a recipe is a mapping"),
+        ("- a\n- b\n", ":1: wants keys, each with a value, this is list"),
         ("name: x\nname: y\n", ":2: name: said twice; it stands on line 1 already"),
         ("name: [1\n", "not YAML"),
         ("a: b: c\n", ":1: not YAML"),
