@@ -15,6 +15,18 @@ import yaml
 from tests.kubernetes_cluster import TOKEN, Cluster, Log
 from tests.kubernetes_objects import Address, Failure, allowed, create, listed, patch, review, selected, status, wanted
 
+VERSION = {
+    "major": "1",
+    "minor": "36",
+    "gitVersion": "v1.36.0",
+    "gitCommit": "0" * 40,
+    "gitTreeState": "clean",
+    "buildDate": "2026-04-22T00:00:00Z",
+    "goVersion": "go1.26",
+    "compiler": "gc",
+    "platform": "linux/amd64",
+}
+
 
 class Handler(BaseHTTPRequestHandler):
     """Answers one connection."""
@@ -64,8 +76,8 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def _route(self, method: str, path: str, asked: Mapping[str, str], body: Any) -> None:
-        if path == "/version":
-            return self._send(200, {"major": "1", "minor": "36", "gitVersion": "v1.36.0"})
+        if path.rstrip("/") == "/version":
+            return self._send(200, VERSION)
         if path.endswith("subjectaccessreviews"):
             own = path.endswith("/selfsubjectaccessreviews")
             return self._send(

@@ -19,7 +19,8 @@ _aten = torch.ops.aten
 class Peak(TorchDispatchMode):
     """While it lasts counts what is allocated and freed; where a number would be read off a fake tensor, says 1.
 
-    So a mask that picks out of a tensor is taken as true everywhere: the most that it can pick.
+    So a mask that picks out of a tensor is taken as true everywhere: the most that it can pick. Whether any is true is
+    answered by no: what is drawn again until nothing lies outside is drawn once.
     """
 
     def __init__(self) -> None:
@@ -29,6 +30,8 @@ class Peak(TorchDispatchMode):
         self.most = 0
         """The most that there were at once since the last `begin`."""
         self._known: set[int] = set()
+        self._none: set[int] = set()
+        """Storages of answers to whether any is true."""
 
     def begin(self) -> int:
         """Count the most from now on; return the bytes alive now."""
@@ -39,6 +42,8 @@ class Peak(TorchDispatchMode):
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         """Run one operation, and count what it made."""
+        if func is _aten._local_scalar_dense.default:
+            return 0 if args[0].untyped_storage()._cdata in self._none else 1
         instead = _INSTEAD.get(func)
         made = instead(args) if instead is not None else None
         if made is None:
@@ -46,6 +51,8 @@ class Peak(TorchDispatchMode):
         for leaf in tree_leaves(made):
             if isinstance(leaf, Tensor):
                 self._note(leaf)
+        if func is _aten.any.default:
+            self._none.add(made.untyped_storage()._cdata)
         return made
 
     def _note(self, tensor: Tensor) -> None:
@@ -61,11 +68,8 @@ class Peak(TorchDispatchMode):
 
     def _gone(self, key: int, size: int) -> None:
         self._known.discard(key)
+        self._none.discard(key)
         self.live -= size
-
-
-def _number(_args: Sequence[Any]) -> int:
-    return 1
 
 
 def _picked(args: Sequence[Any]) -> Tensor | None:
@@ -88,9 +92,8 @@ def _mask(places: Sequence[Tensor | None]) -> Tensor | None:
 
 
 _INSTEAD: Mapping[Any, Callable[[Sequence[Any]], Any]] = {
-    _aten._local_scalar_dense.default: _number,
     _aten.index.Tensor: _picked,
     _aten.index_put.default: _put,
     _aten._unsafe_index_put.default: _put,
 }
-"""What would need numbers: reading one, and picking by a mask."""
+"""Picking by a mask, which would need its numbers."""

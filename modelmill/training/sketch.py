@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import unset_fake_temporarily
 
 from modelmill.errors import UserError
 from modelmill.models import causal, image, sequence, table, text, word_vectors
@@ -186,19 +187,23 @@ def _targets(outline: Outline) -> Sketch:
 
 
 def _network(outline: Outline, classes: int, folder: str = "") -> image.ImageModel:
+    config = _image_config(outline, tuple(map(str, range(classes))), folder)
+    # The order of memory of a fake tensor's weights cannot be changed: made without any memory, they have it at once.
+    with unset_fake_temporarily(), torch.device("meta"):
+        model = image.ImageModel(config)
+    return model.to_empty(device="cpu")
+
+
+def _image_config(outline: Outline, labels: tuple[str, ...], folder: str) -> ImageConfig:
     if folder or outline.base:
-        config = read_config(Path(folder or outline.base))
-        return image.ImageModel(config.model_copy(update={"labels": tuple(map(str, range(classes)))}))
+        return read_config(Path(folder or outline.base)).model_copy(update={"labels": labels})
     shape = outline.shape or ImageNetwork(family="convnet")
     if not isinstance(shape, ImageNetwork):
         raise UserError(f"model.family: {shape.family} does not look at pictures; use convnet or resnet18")
     looked = _looked_at(outline)
     flat = (0.5,) * looked.channels
-    labels = tuple(map(str, range(classes)))
     dropout = outline.training.dropout
-    return image.ImageModel(
-        ImageConfig(network=shape, pixels=looked, mean=flat, deviation=flat, labels=labels, dropout=dropout)
-    )
+    return ImageConfig(network=shape, pixels=looked, mean=flat, deviation=flat, labels=labels, dropout=dropout)
 
 
 def _looked_at(outline: Outline) -> PixelShape:

@@ -74,7 +74,11 @@ def _manifest(name: str, has_login: bool) -> Seen:
     asked = Name.of(name)
     if asked.host == "localhost":
         return Seen(saw=f"{name}: localhost is no registry; each node must hold the image itself", outcome="unknown")
-    status, headers = _head(asked.address, None)
+    try:
+        status, headers = _head(asked.address, None)
+    except ModelmillError as error:
+        away = f"curl -sI {asked.address.partition('/v2/')[0]}/v2/  # is it up, and is `registry` of the profile right?"
+        return Seen(saw=str(error), outcome="missing", mend=away)
     if status == 401 and (token := _anonymous(headers)):
         status, headers = _head(asked.address, token)
     if status == 200:
@@ -85,7 +89,12 @@ def _manifest(name: str, has_login: bool) -> Seen:
             return Seen(
                 saw=f"{name}: needs a login, which the pull secret is for and is not read here", outcome="unknown"
             )
-        raise ModelmillError(f"{name}: needs a login, and the profile names no image_pull_secrets")
+        return Seen(
+            saw=f"{name}: needs a login, and the profile names no image_pull_secrets",
+            outcome="missing",
+            mend=f"kubectl create secret docker-registry registry --docker-server={asked.host} --docker-username=… "
+            "--docker-password=…  # in the runs' namespace; then image_pull_secrets: [registry]",
+        )
     if status == 404:
         raise ModelmillError(f"{name}: the registry has no such image")
     raise ModelmillError(f"{name}: the registry answered {status}")

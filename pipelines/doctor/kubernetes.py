@@ -71,6 +71,9 @@ def asked(what: str) -> Iterator[None]:
     except urllib3.exceptions.HTTPError as error:
         reason = getattr(error, "reason", None) or error
         raise ModelmillError(f"{what}: the API server does not answer ({type(reason).__name__})") from None
+    except ValueError as error:
+        # The published client reads whatever came as objects of its own models.
+        raise ModelmillError(f"{what}: the answer is none of Kubernetes' API ({error})") from None
 
 
 def _sentence(error: Any) -> str:
@@ -180,10 +183,19 @@ def _keys_of(read: Callable[..., Any], wanted: FromSecret | FromConfigMap, names
         absent = [key for key in dict.fromkeys(wanted.keys.values()) if key not in there]
         if absent:
             said = f"has no key {', '.join(absent)}; it has {', '.join(sorted(there)) or 'none'}"
-            return Seen(saw=said, outcome="unknown" if wanted.optional else "missing")
+            return Seen(
+                saw=said, outcome="unknown" if wanted.optional else "missing", mend=_patch(wanted, absent, namespace)
+            )
         return Seen(saw=f"has {', '.join(dict.fromkeys(wanted.keys.values()))}")
 
     return ask
+
+
+def _patch(wanted: FromSecret | FromConfigMap, absent: list[str], namespace: str) -> str:
+    """Return the command that adds keys to an object that is there."""
+    kind, part = ("secret", "stringData") if isinstance(wanted, FromSecret) else ("configmap", "data")
+    values = json.dumps({part: dict.fromkeys(absent, "…")}, ensure_ascii=False)
+    return f"kubectl patch {kind} {wanted.name} -n {namespace} --type merge -p '{values}'"
 
 
 def _pull_secret(core: Any, name: str, namespace: str) -> Seen:

@@ -126,7 +126,7 @@ def _free(node: Node, what: str, taken: Mapping[str, Mapping[str, float]]) -> fl
 def _unfit(kind: NodeKind, labelled: Sequence[Node]) -> Seen:
     tainted = next((taint for node in labelled if node.ready for taint in _unborne(kind, node)), None)
     if tainted is None:
-        names = ", ".join(node.name for node in labelled[:3])
+        names = " ".join(node.name for node in labelled[:3])
         return Seen(
             saw=f"{len(labelled)} nodes with its labels, and none is ready",
             outcome="missing",

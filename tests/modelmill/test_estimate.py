@@ -75,10 +75,11 @@ def test_every_kind_of_training_is_sketched_in_both_precisions(name: str) -> Non
         (most, high), (least, low) = found.working
         assert (most, least) == (16, 4)
         assert high > low >= found.gradients * 0.9
-        assert found.parameters == found.learning
+        # A table of sines, for the places of a Transformer of 2017, does not learn.
+        assert 0.95 * found.parameters < found.learning <= found.parameters
         assert found.weights >= 4 * found.parameters
         # AdamW keeps two numbers of each weight, and counts its steps.
-        assert 0 <= found.optimizer - 8 * found.parameters < 10_000
+        assert 0 <= found.optimizer - 8 * found.learning < 10_000
         assert name in ("skip-gram", "cbow") or found.flops_per_row > 2 * found.parameters / 50
 
 

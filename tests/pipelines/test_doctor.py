@@ -23,6 +23,7 @@ from pipelines.doctor.finding import Doctor
 from pipelines.doctor.images import Name
 from pipelines.doctor.nodes import amount
 from pipelines.doctor.store import probe
+from pipelines.profile_file import load
 from tests.kfp_standin import KfpStandIn, kfp_server
 from tests.kubernetes_standin import Cluster, kubernetes
 from tests.pipelines.test_cli import BIN, modelmill
@@ -86,11 +87,24 @@ class Servers:
         return {**credentials, **known, **self.env}
 
     def doctor(self, code: int) -> list[dict[str, Any]]:
-        done = modelmill("doctor", "--profile", str(self.profile()), "--json", cwd=self.folder, env=self.environment())
-        assert done.returncode == code, f"{done.stdout}\n{done.stderr}"
-        assert MARKER not in done.stdout + done.stderr
-        findings: list[dict[str, Any]] = json.loads(done.stdout)["findings"]
-        return findings
+        """Look at everything, as the command does, and check its exit code."""
+        from pipelines.doctor.examine import as_data, examine, exit_code
+
+        profile = load(self.profile())
+        before = dict(os.environ)
+        for name in [name for name in before if name.startswith(("AWS_", "MLFLOW_", "MODELMILL_", "KUBE"))]:
+            del os.environ[name]
+        os.environ.update({**self.environment(), "MLFLOW_DISABLE_TELEMETRY": "true"})
+        try:
+            findings = examine(profile, lambda _: None)
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+        told = as_data(findings, profile)
+        assert MARKER not in json.dumps(told)
+        assert exit_code(findings) == code, told
+        found: list[dict[str, Any]] = told["findings"]
+        return found
 
 
 def node(name: str, labels: dict[str, str], gpus: int, tainted: bool) -> dict[str, Any]:
@@ -155,7 +169,11 @@ def leftovers(servers: Servers) -> list[str]:
 
 
 def test_where_all_is_there_every_line_is_right_and_nothing_stays_behind(servers: Servers) -> None:
-    findings = servers.doctor(0)
+    path, env = str(servers.profile()), servers.environment()
+    done = modelmill("doctor", "--profile", path, "--json", cwd=servers.folder, env=env)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    assert MARKER not in done.stdout + done.stderr
+    findings = json.loads(done.stdout)["findings"]
     assert {one["need"] for one in findings if one["outcome"] not in ("right",)} == {"InferenceServices"}
     needs = {(one["group"], one["need"]) for one in findings}
     assert {
@@ -344,7 +362,12 @@ FAULTS: list[tuple[Callable[[Servers], None], str, str, str]] = [
     (_no_account, "service account modelmill", "not found (404)", "helm upgrade --install modelmill"),
     (_no_right, "modelmill may create/get/list/watch/patch/delete trainjobs", "may not delete", "helm upgrade"),
     (_no_secret, "secret modelmill-s3", "not found (404)", "kubectl create secret generic modelmill-s3 -n modelmill"),
-    (_no_key, "secret modelmill-s3", "has no key access_key; it has secret_key", "--from-literal=access_key=…"),
+    (
+        _no_key,
+        "secret modelmill-s3",
+        "has no key access_key; it has secret_key",
+        "kubectl patch secret modelmill-s3 -n modelmill --type merge",
+    ),
     (_wrong_pull_secret, "pull secret registry", "is of type Opaque", "kubectl create secret docker-registry registry"),
     (_no_map, "config map places", "not found (404)", "kubectl create configmap places -n modelmill"),
     (_no_queue, "queue large", "not found (404)", "LocalQueue large"),
@@ -356,8 +379,13 @@ FAULTS: list[tuple[Callable[[Servers], None], str, str, str]] = [
     (_few_devices, "node kind gpu", f"wants 16 {GPU}, and the largest has 8", "kubectl describe nodes"),
     (_not_ready, "node kind gpu", "none is ready", "kubectl uncordon"),
     (_not_pushed, "data", "the registry has no such image", "make images && docker push"),
-    (_registry_away, "train", "cannot be reached", "docker push"),
-    (_login_without_secret, "data", "needs a login, and the profile names no image_pull_secrets", "docker push"),
+    (_registry_away, "train", "cannot be reached", "curl -sI http://127.0.0.1:"),
+    (
+        _login_without_secret,
+        "data",
+        "needs a login, and the profile names no image_pull_secrets",
+        "kubectl create secret docker",
+    ),
 ]
 
 
