@@ -108,7 +108,9 @@ def load(path: Path) -> list[tuple[Schedule, Recipe]]:
     files = sorted([*path.glob("*.yaml"), *path.glob("*.yml")]) if path.is_dir() else [path]
     if not files:
         raise UserError(f"{path}: 0 schedules (*.yaml) in this folder; name one that holds some")
-    wrong, found, named = [], [], dict[str, Path]()
+    wrong: list[str] = []
+    found: list[tuple[Schedule, Recipe]] = []
+    named: dict[str, Path] = {}
     for file in files:
         try:
             schedule, recipe = _read(file)

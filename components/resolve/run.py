@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.resolve.settings import ResolveSettings
-from components.resolve.warm import start
 from modelmill.pins import pin_inputs
 from modelmill.registry.promotion import champion_of
 from modelmill.step import Step
 from modelmill.tracking import where
+from modelmill.warm import start
 
 
 @dataclass(frozen=True, kw_only=True)

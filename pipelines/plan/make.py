@@ -4,7 +4,7 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +18,7 @@ from modelmill.store import Store, open_store
 from modelmill.store.epochs import EPOCH_KEY
 from modelmill.tracking import where
 from modelmill.training.outline import Estimate, Outline
+from modelmill.warm import decided
 from pipelines.cluster.facts import kind_of, plan_digest
 from pipelines.machine import this_machine
 from pipelines.plan.bases import config_folder
@@ -104,13 +105,15 @@ def _pins(recipe: Recipe, store: Store) -> Pins:
     for uri in (base, teacher):
         if uri.startswith(("models:/", "runs:/")) and not _has_registry():
             raise UserError(f"{uri}: there is no registry here yet; set MLFLOW_TRACKING_URI to the one that has it")
-    return pin_inputs(
+    pins = pin_inputs(
         store,
         sources=tuple(recipe.ingest.uris),
         base=base,
         teacher=teacher,
         table=recipe.name if recipe.ingest.table is not None else "",
     )
+    warm = decided(store, recipe.registration.name, pins) if recipe.warm_start else None
+    return pins if warm is None else replace(pins, base=warm)
 
 
 def _has_registry() -> bool:

@@ -42,7 +42,8 @@ def recipe(folder: Path, *overrides: str) -> Recipe:
 
 def connection(made: Profile, **known: Any) -> Connection:
     """Return a connection that waits no longer than a test can."""
-    return Connection(profile=made, **{"patience": 20.0, "sleep": lambda _: None, **known})
+    defaults: dict[str, Any] = {"patience": 20.0, "sleep": lambda _: None}
+    return Connection(profile=made, **{**defaults, **known})
 
 
 def modelmill(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from pipelines.cluster.cron import parse, stretches
+from pipelines.cluster.cron import Cron, parse, stretches
 from tests.kfp_controller import _fields
 
 NOW = datetime(2026, 11, 28, 20, 0, tzinfo=UTC)
@@ -112,13 +112,13 @@ def test_the_stretches_of_a_zone_hold_every_moment_of_its_clock_once(
     assert sorted(found) == by_the_clock(cron, zone)
 
 
-def by_the_clock(cron: object, zone: str) -> list[datetime]:
+def by_the_clock(cron: Cron, zone: str) -> list[datetime]:
     """Return the moments of a cron by looking at the zone's clock every quarter of an hour, repeated ones once."""
     made, place, at = [], ZoneInfo(zone), NOW
-    every_hour = len(cron.hours) == 24  # type: ignore[attr-defined]
+    every_hour = len(cron.hours) == 24
     while at <= NOW + YEAR:
         clock = at.astimezone(place)
-        if at > NOW and clock.minute in cron.minutes and clock.hour in cron.hours and cron.matches(clock):  # type: ignore[attr-defined]
+        if at > NOW and clock.minute in cron.minutes and clock.hour in cron.hours and cron.matches(clock):
             twice = clock.fold == 1 and not every_hour
             made += [] if twice else [at]
         at += timedelta(minutes=15)

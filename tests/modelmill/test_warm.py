@@ -3,11 +3,11 @@
 import json
 from pathlib import Path
 
-from components.resolve.warm import start
 from modelmill.digest import canonical_json
 from modelmill.models.folder import save_files
 from modelmill.pins import Pins
 from modelmill.store import Store, open_store
+from modelmill.warm import decided, start
 
 BASE = canonical_json({"uri": "package://some/model", "fingerprint": "f" * 64})
 
@@ -22,6 +22,7 @@ def champion(store: Store, content: bytes) -> str:
 
 def test_data_that_were_trained_on_start_where_they_did_and_new_data_start_from_the_champion(tmp_path: Path) -> None:
     store = open_store(str(tmp_path))
+    assert decided(store, "shop", pins("monday")) is None
     # No champion yet: the recipe's own base.
     assert start(store, "shop", pins("monday"), "") == BASE
     first = champion(store, b"first")
@@ -29,6 +30,7 @@ def test_data_that_were_trained_on_start_where_they_did_and_new_data_start_from_
     assert start(store, "shop", pins("monday"), first) == BASE
     # On Wednesday they are new.
     assert json.loads(start(store, "shop", pins("wednesday"), first))["uri"] == first
+    assert decided(store, "shop", pins("wednesday")) == start(store, "shop", pins("wednesday"), "")
     second = champion(store, b"second")
     assert json.loads(start(store, "shop", pins("wednesday"), second))["uri"] == first
     assert json.loads(start(store, "shop", pins("thursday"), second))["uri"] == second

@@ -18,12 +18,27 @@ def start(store: Store, registered: str, pins: Pins, champion: str) -> str:
     Raises:
         ModelmillError: the store does not answer.
     """
-    key = f"warm/{digest({'registered': registered, 'base': pins.base, 'sources': pins.sources})}.json"
+    key = _key(registered, pins)
     if not store.has_manifest(key):
         pin = canonical_json({"uri": champion, "fingerprint": champion}) if champion else pins.base
         # Of two that decide at once one wins, and both follow it.
         store.claim(key, {"base": pin})
-    decided = str(store.get_manifest(key)["base"])
-    uri = json.loads(decided)["uri"]
-    gone = uri.startswith("models/") and not store.has_manifest(f"{uri}.json")
-    return pins.base if gone else decided
+    return decided(store, registered, pins) or pins.base
+
+
+def decided(store: Store, registered: str, pins: Pins) -> str | None:
+    """Return the pin that was decided on for these data, None where nothing was, or where that model is gone.
+
+    Raises:
+        ModelmillError: the store does not answer.
+    """
+    key = _key(registered, pins)
+    if not store.has_manifest(key):
+        return None
+    pin = str(store.get_manifest(key)["base"])
+    uri = json.loads(pin)["uri"]
+    return None if uri.startswith("models/") and not store.has_manifest(f"{uri}.json") else pin
+
+
+def _key(registered: str, pins: Pins) -> str:
+    return f"warm/{digest({'registered': registered, 'base': pins.base, 'sources': pins.sources})}.json"
