@@ -94,7 +94,7 @@ def test_killed_at_any_call_of_the_store_it_leaves_what_stays_whole_and_repeated
             assert kept.items() <= there.items()
             if cached(grown, before.keys() - there.keys()):
                 assert place(grown) != where_it_was
-        # As after SIGKILL: another process finds this one's lease, and that it is gone.
+        # The lease of a process that is gone would be taken; this one is still there.
         shutil.rmtree(Path(grown.store.uri) / "retention", ignore_errors=True)
         collect(grown.store, client, settings())
         left = {key: data for key, data in grown.bytes().items() if not key.startswith(("retention/", "epochs"))}
