@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from modelmill.digest import canonical_json
 from modelmill.retention.run import collect
 from modelmill.store import Store, open_store
+from modelmill.store.local import LocalBackend
 from modelmill.tracking import where
 from tests.modelmill.registry.made import Breaking
 from tests.modelmill.retention.conftest import forget
@@ -71,14 +72,19 @@ def test_what_a_root_leads_to_survives_with_its_bytes_and_the_rest_goes(client: 
 
 
 @told(max_examples=40, suppress_health_check=SHARED)
-@given(draw=st.randoms(use_true_random=False), at=st.integers(1, 250), after=st.booleans())
+@given(draw=st.randoms(use_true_random=False), share=st.floats(0, 1), after=st.booleans())
 def test_killed_at_any_call_of_the_store_it_leaves_what_stays_whole_and_repeated_it_finishes(
-    client: Any, draw: Random, at: int, after: bool
+    client: Any, draw: Random, share: float, after: bool
 ) -> None:
     with grown_at_random(client, draw) as (grown, models):
         wanted, before = expected(grown, models, 2), grown.bytes()
         kept = {key: data for key, data in before.items() if key in wanted}
         where_it_was = place(grown)
+        unbroken = Breaking(at=-1, after=after, errors={"store": Killed})
+        copy = f"{grown.store.uri}-copy"
+        shutil.copytree(grown.store.uri, copy)
+        collect(Store(copy, unbroken.around(LocalBackend(Path(copy)), "store")), client, settings())
+        at = max(1, round(share * unbroken.calls))
         breaking = Breaking(at=at, after=after, errors={"store": Killed})
         broken = Store(grown.store.uri, breaking.around(grown.store._backend, "store"))
         try:
@@ -88,7 +94,7 @@ def test_killed_at_any_call_of_the_store_it_leaves_what_stays_whole_and_repeated
             assert kept.items() <= there.items()
             if cached(grown, before.keys() - there.keys()):
                 assert place(grown) != where_it_was
-        # As after SIGKILL: another process finds this one's lease, and that it is gone.
+        # The lease of a process that is gone would be taken; this one is still there.
         shutil.rmtree(Path(grown.store.uri) / "retention", ignore_errors=True)
         collect(grown.store, client, settings())
         left = {key: data for key, data in grown.bytes().items() if not key.startswith(("retention/", "epochs"))}
