@@ -1,6 +1,7 @@
 """The real helm, from the package that brings it, and what it makes of the chart. It asks no cluster and no network."""
 
 import io
+import json
 import os
 import subprocess
 import tarfile
@@ -37,7 +38,7 @@ class Helm:
         given = [] if values is None else ["--values", str(values) if isinstance(values, Path) else "-"]
         return subprocess.run(
             [str(self.binary), *arguments, *given],
-            input=None if values is None or isinstance(values, Path) else yaml.safe_dump(dict(values)),
+            input=None if values is None or isinstance(values, Path) else json.dumps(dict(values)),
             env={**env, **folders, "KUBECONFIG": str(cluster or self.home / "there-is-no-cluster")},
             cwd=self.home, capture_output=True, text=True, check=False,
         )  # fmt: skip

@@ -118,3 +118,25 @@ def test_ports_are_named_as_the_services_and_probes_call_them(helm: Helm, values
         ]
         ports = {port["name"]: port["containerPort"] for port in container["ports"]}
         assert [ports[port["targetPort"]] for port in service["spec"]["ports"]] == [service["spec"]["ports"][0]["port"]]
+
+
+def test_names_that_yaml_takes_for_something_else_stay_names(helm: Helm) -> None:
+    values = {
+        "fullnameOverride": "null",
+        "image": {"pullSecrets": ["007"]},
+        "secrets": {"s3": {"existing": "1e3"}},
+        "seaweedfs": {"enabled": True, "buckets": ["123"], "storageClass": "0x1"},
+        "mlflow": {"backend": "postgresql", "postgresql": {"secret": "12.5", "key": "1"}},
+        "retention": {"timeLimitSeconds": 5_000_000, "keepVersions": 1_000_000},
+        "serving": {"enabled": True, "model": f"s3://123/models/{'a' * 64}", "timeoutSeconds": 2_000_000},
+        "network": {"serving": {"namespaces": ["456"]}},
+        "s3": {"store": "s3://123", "region": "1"},
+    }
+    objects = helm.render(values, release="true", namespace="789")
+    for each in objects:
+        valid(each)
+        assert each["metadata"]["labels"]["app.kubernetes.io/instance"] == "true"
+    (job,) = [container for name, container in containers(objects) if name == "Job buckets"]
+    assert job["args"][1:] == ["123", "modelmill"]
+    (retention,) = [container for name, container in containers(objects) if name == "CronJob retention"]
+    assert "--keep-versions=1000000" in retention["args"]

@@ -21,7 +21,7 @@
 {{/* (list . component): what never changes over upgrades. */}}
 {{- define "modelmill.selector" -}}
 app.kubernetes.io/name: modelmill
-app.kubernetes.io/instance: {{ (first .).Release.Name }}
+app.kubernetes.io/instance: {{ (first .).Release.Name | quote }}
 app.kubernetes.io/component: {{ last . }}
 {{- end -}}
 

@@ -23,13 +23,13 @@ seccompProfile: {type: RuntimeDefault}
 {{/* (list . values-of-the-component): account, images' secrets, and where the pod may run. */}}
 {{- define "modelmill.pod.placement" -}}
 {{- $root := first . -}}
-serviceAccountName: {{ include "modelmill.account.services" $root }}
+serviceAccountName: {{ include "modelmill.account.services" $root | quote }}
 automountServiceAccountToken: false
 enableServiceLinks: false
 {{- with $root.Values.image.pullSecrets }}
 imagePullSecrets:
   {{- range . }}
-  - name: {{ . }}
+  - name: {{ . | quote }}
   {{- end }}
 {{- end }}
 {{- with (last .).nodeSelector }}
@@ -48,9 +48,9 @@ tolerations: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with include "modelmill.s3.secret" . }}
 - name: AWS_ACCESS_KEY_ID
-  valueFrom: {secretKeyRef: {name: {{ . }}, key: access_key}}
+  valueFrom: {secretKeyRef: {name: {{ . | quote }}, key: access_key}}
 - name: AWS_SECRET_ACCESS_KEY
-  valueFrom: {secretKeyRef: {name: {{ . }}, key: secret_key}}
+  valueFrom: {secretKeyRef: {name: {{ . | quote }}, key: secret_key}}
 {{- end }}
 {{- end -}}
 
