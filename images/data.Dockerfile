@@ -16,7 +16,8 @@ WORKDIR /build
 COPY ${LOCK} ./packages.lock
 COPY images/build.lock images/certificates.pe[m] ./
 # build.lock has what turns a package that is published as source alone into a wheel. 315532800 is the first second of
-# 1980, the earliest that a wheel can hold: files of one lock are the same files whenever they are installed.
+# 1980, the earliest that a wheel can hold: files of one lock are the same files whenever they are installed. The tests
+# that packages bring are of no use to a step; in the data image they are 46 MB.
 RUN export SOURCE_DATE_EPOCH=315532800 PIP_USE_PEP517=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore \
     && if [ -f certificates.pem ]; then export PIP_CERT=/build/certificates.pem; fi \
     && locked="--no-cache-dir --no-compile --no-deps --require-hashes" \
@@ -24,7 +25,7 @@ RUN export SOURCE_DATE_EPOCH=315532800 PIP_USE_PEP517=1 PIP_DISABLE_PIP_VERSION_
     && python3 -m pip install ${locked} --target backend --requirement build.lock \
     && PYTHONPATH=/build/backend python3 -m pip --python /opt/modelmill/venv/bin/python3 install ${locked} \
         --ignore-installed --no-build-isolation --requirement packages.lock \
-    && find /opt/modelmill -name __pycache__ -prune -exec rm -rf {} + \
+    && find /opt/modelmill -type d '(' -name __pycache__ -o -name tests ')' -prune -exec rm -rf {} + \
     && find /opt/modelmill -exec touch --no-dereference --date=@315532800 {} +
 
 FROM ${BASE} AS code

@@ -33,8 +33,7 @@ def main(folder: Path, runner: RunnerName) -> None:
     asked = json.loads((folder / "recipe.json").read_text())
     recipe = Recipe.model_validate_json(json.dumps(asked["recipe"]))
     root = str(folder.parent.parent / "kfp")
-    # No step has a workspace; left to itself kfp makes a folder for it, and leaves it.
-    local.init(_runner(runner, recipe), pipeline_root=root, workspace_root=root, enable_caching=True)
+    local.init(_runner(runner, recipe), pipeline_root=root, enable_caching=True)
     task = build(recipe, asked["until"])()
     outputs: dict[str, dict[str, str]] = {}
     for name, value in task.outputs.items():

@@ -55,6 +55,7 @@ def engine() -> Iterator[dict[str, str]]:
             yield env
         finally:
             server.__exit__(None, None, None)
+            _unmount(folder)
 
 
 @contextlib.contextmanager
@@ -77,6 +78,13 @@ def _cannot(reason: str) -> None:
     if os.environ.get("MODELMILL_TEST_DOCKER_MUST"):
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+def _unmount(folder: Path) -> None:
+    """What an engine leaves mounted when it ends: the network's name, for one."""
+    mounted = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+    for place in reversed([place for place in mounted if place.startswith(f"{folder}/")]):
+        subprocess.run(["umount", place], check=True)
 
 
 def _make_base(env: dict[str, str]) -> None:

@@ -252,7 +252,7 @@ def _waits(condition: Callable[[], Any], what: str) -> Any:
 
 def _started(folder: Path, env: dict[str, str], client: Any) -> tuple[subprocess.Popen[str], Any]:
     """Start a run whose ingest takes a while, and return it with ingest's container once it has begun."""
-    small_recipe(folder, rows=150_000)
+    small_recipe(folder, rows=80_000)
     process = subprocess.Popen(
         [str(BIN), "run", "small.yaml", "--until", "ingest", *DOCKER],
         cwd=folder, env={**os.environ, **env}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -280,6 +280,7 @@ def test_ctrl_c_lets_the_step_end_and_leaves_no_container(
     assert {step["state"] for step in json.loads(run_json.read_text())["steps"]} == {"done", "stopped"}
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_takes_its_container_with_it(
     data_image: dict[str, Any], env: dict[str, str], client: Any, tmp_path: Path
 ) -> None:
@@ -289,6 +290,7 @@ def test_a_run_that_is_killed_takes_its_container_with_it(
     _waits(lambda: not _left(client), "the container outlived its run")
 
 
+@pytest.mark.slow
 def test_a_container_that_is_killed_is_told(
     data_image: dict[str, Any], env: dict[str, str], client: Any, tmp_path: Path
 ) -> None:
@@ -298,6 +300,7 @@ def test_a_container_that_is_killed_is_told(
     assert (process.returncode, "ingest: the process ended without a word" in said) == (1, True), said
 
 
+@pytest.mark.slow
 def test_what_a_killed_runner_left_is_gone_after_the_next_run(
     data_image: dict[str, Any], env: dict[str, str], client: Any, tmp_path: Path
 ) -> None:
