@@ -10,7 +10,8 @@ from zoneinfo import ZoneInfo, available_timezones
 from pydantic import Field, JsonValue, ValidationError, field_validator, model_validator
 
 from modelmill.errors import UserError
-from modelmill.profile import Duration, Label, seconds_of
+from modelmill.profile import seconds_of
+from modelmill.quantities import Duration, Label
 from modelmill.settings import Section
 from modelmill.sources import nearest
 from pipelines.cluster.cron import Cron, parse

@@ -172,8 +172,9 @@ def _admitted(cluster: Cluster, at: Address, body: Object, before: Object | None
             missing = f'ClusterTrainingRuntime.trainer.kubeflow.org "{reference["name"]}" not found'
             said = f"{missing}: specified clusterTrainingRuntime must be created before the TrainJob is created"
             raise Failure(403, f"{hook}: spec.RuntimeRef: Invalid value: {said}")
-        for part in _IMMUTABLE if before is not None else ():
-            if spec.get(part) != before["spec"].get(part):
+        held = spec if before is None else before["spec"]
+        for part in _IMMUTABLE:
+            if spec.get(part) != held.get(part):
                 raise Failure(
                     422, f'TrainJob.trainer.kubeflow.org "{at.name}" is invalid: spec.{part}: field is immutable'
                 )

@@ -117,8 +117,13 @@ def test_a_kind_whose_definition_is_missing_is_no_page(cluster: Cluster) -> None
 
 def test_a_watch_tells_what_happens_until_it_is_dropped(cluster: Cluster) -> None:
     cluster.put("pods", pod("one"))
-    seen = []
-    changes = threading.Thread(target=lambda: [cluster.put("pods", pod("two")), cluster.remove("pods", "one")])
+    seen: list[tuple[str, str]] = []
+
+    def change() -> None:
+        cluster.put("pods", pod("two"))
+        cluster.remove("pods", "one")
+
+    changes = threading.Thread(target=change)
     core = client.CoreV1Api(cluster.client())
     for event in watch.Watch().stream(core.list_namespaced_pod, "modelmill", timeout_seconds=30):
         if not seen:

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -89,7 +89,7 @@ class _Trial:
         with utilisation.counter() as counter:
             self.gradients.compute([self.made.batch(rows)])
         self.optimizer.zero_grad(set_to_none=True)
-        return counter.get_total_flops() / rows
+        return float(counter.get_total_flops()) / rows
 
     def working(self, rows: int, peak: Peak) -> int:
         """Return the most bytes that a step of so many rows makes, beside what stays from step to step."""
@@ -148,7 +148,7 @@ def main() -> int:
         try:
             found = estimate(Outline.model_validate_json(line))
         except ModelmillError as error:
-            answer = {"error": str(error)}
+            answer: dict[str, Any] = {"error": str(error)}
         else:
             answer = {"estimate": found.model_dump(mode="json")}
         sys.stdout.write(json.dumps(answer) + "\n")

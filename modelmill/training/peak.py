@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 _aten = torch.ops.aten
 
 
-class Peak(TorchDispatchMode):
+class Peak(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """While it lasts counts what is allocated and freed; where a number would be read off a fake tensor, says 1.
 
     So a mask that picks out of a tensor is taken as true everywhere: the most that it can pick. Whether any is true is
@@ -24,7 +24,7 @@ class Peak(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.live = 0
         """Bytes alive now, of what was made while counting."""
         self.most = 0
@@ -78,7 +78,8 @@ def _picked(args: Sequence[Any]) -> Tensor | None:
     mask = _mask(places)
     if mask is None:
         return None
-    return tensor.new_empty((mask.numel(), *tensor.shape[mask.ndim :]))
+    picked: Tensor = tensor.new_empty((mask.numel(), *tensor.shape[mask.ndim :]))
+    return picked
 
 
 def _put(args: Sequence[Any]) -> Tensor | None:

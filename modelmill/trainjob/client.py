@@ -229,6 +229,6 @@ def _words(said: str) -> str:
 def _is_status(said: str) -> bool:
     """Return whether an answer is one of the API's own; an address that nothing serves gets a line of text."""
     try:
-        return json.loads(said).get("kind") == "Status"
+        return bool(json.loads(said).get("kind") == "Status")
     except (ValueError, AttributeError):
         return False

@@ -206,4 +206,5 @@ def spec_of(connection: Connection, reference: Any) -> Mapping[str, Any]:
         return {}
     spec: Mapping[str, Any] = version.pipeline_spec or {}
     # With Kubernetes' settings in it, the server gives both documents of the file under these names.
-    return spec.get("pipeline_spec", spec)
+    inner: Mapping[str, Any] = spec.get("pipeline_spec", spec)
+    return inner

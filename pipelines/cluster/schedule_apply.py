@@ -123,7 +123,8 @@ def _last_tick(connection: Connection, one: There) -> datetime:
     runs = _runs_of(connection, one)
     schedule = one.raw.trigger.periodic_schedule or one.raw.trigger.cron_schedule
     since: datetime = schedule.start_time or one.created
-    return max([since, *(run.scheduled_at for run in runs if run.scheduled_at is not None)])
+    last: datetime = max([since, *(run.scheduled_at for run in runs if run.scheduled_at is not None)])
+    return last
 
 
 def _runs_of(connection: Connection, one: There) -> list[Any]:

@@ -5,6 +5,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from functools import partial
 from urllib.parse import urlsplit
 
 from pipelines.doctor.finding import Doctor, Seen
@@ -19,9 +20,7 @@ def look_at_clocks(doctor: Doctor, servers: Mapping[str, str]) -> None:
     """Compare this machine's clock with the `Date` of answers, by name and address of the servers."""
     for name, address in servers.items():
         if name not in doctor.stopped:
-            doctor.look(
-                GROUP, name, lambda address=address: _skew(address), "timedatectl set-ntp true  # on both machines"
-            )  # type: ignore[misc]
+            doctor.look(GROUP, name, partial(_skew, address), "timedatectl set-ntp true  # on both machines")
 
 
 def _skew(address: str) -> Seen:

@@ -6,7 +6,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from dataclasses import dataclass
-from http.client import HTTPMessage
+from email.message import Message
 
 from modelmill.errors import ModelmillError
 from modelmill.images import image
@@ -59,7 +59,7 @@ class Name:
 
 def image_names(profile: Profile) -> dict[str, str]:
     """Return the images of a profile by kind."""
-    made = {kind: f"{profile.registry}/{image(kind).rpartition('/')[2]}" for kind in ("data", "train")}  # type: ignore[arg-type]
+    made = {kind: f"{profile.registry}/{image(kind).rpartition('/')[2]}" for kind in ("data", "train")}
     return {kind: getattr(profile.images, kind) or name for kind, name in made.items()}
 
 
@@ -100,7 +100,7 @@ def _manifest(name: str, has_login: bool) -> Seen:
     raise ModelmillError(f"{name}: the registry answered {status}")
 
 
-def _head(address: str, token: str | None) -> tuple[int, HTTPMessage]:
+def _head(address: str, token: str | None) -> tuple[int, Message]:
     headers = {"Accept": _ACCEPT, **({"Authorization": f"Bearer {token}"} if token else {})}
     request = urllib.request.Request(address, method="HEAD", headers=headers)  # noqa: S310 - https, or this machine
     try:
@@ -113,7 +113,7 @@ def _head(address: str, token: str | None) -> tuple[int, HTTPMessage]:
         raise ModelmillError(f"{urllib.parse.urlsplit(address).netloc}: cannot be reached ({reason})") from error
 
 
-def _anonymous(headers: HTTPMessage) -> str | None:
+def _anonymous(headers: Message) -> str | None:
     """Return the token that a registry gives to anyone, if it does (distribution's token authentication)."""
     said = headers.get("WWW-Authenticate", "")
     if not said.lower().startswith("bearer "):

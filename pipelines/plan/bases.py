@@ -19,7 +19,7 @@ def config_folder(store: Store, pinned: str, scratch: Path) -> Path:
         ModelmillError: a bucket, the Hub or the store does not answer.
     """
     pin = json.loads(pinned)
-    uri, fingerprint = pin["uri"], pin["fingerprint"]
+    uri, fingerprint = str(pin["uri"]), str(pin["fingerprint"])
     if not is_reference(uri) and not uri.startswith(("hf://", "s3://")):
         return locate(uri)
     folder = scratch / fingerprint.rpartition("/")[2].replace(":", "-")

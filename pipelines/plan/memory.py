@@ -97,7 +97,7 @@ def most_rows(estimate: Estimate, setting: Setting, has: int) -> int:
 
 def least_shards(estimate: Estimate, setting: Setting, has: int, batch_rows: int, most: int = 1024) -> int | None:
     """Return over how few devices a divided model fits; None where `most` are too few."""
-    for world in (2**power for power in range(1, most.bit_length())):
+    for world in (1 << power for power in range(1, most.bit_length())):
         rows = max(1, min(setting.rows, -(-batch_rows // world)))
         if memory(estimate, _with(setting, world=world, shard=True, rows=rows)).total <= has:
             return world

@@ -107,7 +107,12 @@ def _steps(plan: Plan) -> Table:
     for name in columns:
         table.add_column(name, header_style="dim", overflow="fold")
     for step in plan.steps:
-        row = [step.name, Text(*_MARKS[step.state]), Text(step.why, style="dim"), plan.nodes[step.name]]
+        row: list[str | Text] = [
+            step.name,
+            Text(*_MARKS[step.state]),
+            Text(step.why, style="dim"),
+            plan.nodes[step.name],
+        ]
         table.add_row(*row[: len(columns)])
     return table
 

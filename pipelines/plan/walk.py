@@ -141,7 +141,8 @@ class _Cache:
         cache = LocalCache(str(self.folder))
         # In the order in which the runner gives them, though the key sorts them.
         key = cache.compute_key(task.component, task.image, task.command, dict(arguments), task.env)
-        return cache.get(key)
+        found: dict[str, Any] | None = cache.get(key)
+        return found
 
     def answers(self, outputs: frozenset[str]) -> list[dict[str, Any]]:
         """Return all that steps with these outputs ever answered."""
@@ -170,8 +171,8 @@ def _planned(
             return PlannedStep(name=name, state="cached", why="answered from the cache", outputs=answer)
         return PlannedStep(name=name, state="runs", why="not in the cache with these settings, inputs and code")
     waits = " and ".join(graph.step(source) for source in missing)
-    for arguments in _ways(task, graph, cache, known, missing):
-        if arguments is None or cache.find(task, arguments) is not None:
+    for way in _ways(task, graph, cache, known, missing):
+        if way is None or cache.find(task, way) is not None:
             return PlannedStep(name=name, state="perhaps", why=f"unless {waits} comes out as in an earlier run")
     return PlannedStep(name=name, state="runs", why=f"what it reads of {waits} is not made yet")
 

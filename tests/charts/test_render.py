@@ -105,10 +105,10 @@ def test_what_a_pod_names_is_there(helm: Helm, values: Path) -> None:
 def test_ports_are_named_as_the_services_and_probes_call_them(helm: Helm, values: Path) -> None:
     objects = helm.render(values)
     for _, container in containers(objects):
-        ports = {port["name"] for port in container.get("ports", [])} | {5000}
+        named = {port["name"] for port in container.get("ports", [])} | {5000}
         for kind in ("startupProbe", "readinessProbe", "livenessProbe"):
             if kind in container:
-                assert container[kind]["httpGet"]["port"] in ports
+                assert container[kind]["httpGet"]["port"] in named
     for service in of_kind(objects, "Service"):
         (container,) = [
             container

@@ -132,7 +132,7 @@ def test_only_s3_listens_to_others(weed: Weed) -> None:
     s3, _, *inner = weed.ports
     heard: dict[int, set[str]] = {}
     for each in psutil.net_connections("tcp"):
-        if each.status == psutil.CONN_LISTEN and each.laddr.port in weed.ports:
+        if each.status == psutil.CONN_LISTEN and each.laddr and each.laddr.port in weed.ports:
             heard.setdefault(each.laddr.port, set()).add(each.laddr.ip)
     assert heard[s3] & {"0.0.0.0", "::"}
     assert {ip for port in inner for ip in heard[port]} == {"127.0.0.1"}

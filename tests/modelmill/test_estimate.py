@@ -63,7 +63,7 @@ def real_step(one: Outline, rows: int) -> Iterator[Any]:
     yield trial
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
         trial.step(rows)
-    results = seen.profiler.kineto_results  # type: ignore[union-attr]
+    results = seen.profiler.kineto_results
     events = sorted((event.start_ns(), event.nbytes()) for event in results.events() if event.name() == "[memory]")
     yield max(itertools.accumulate(size for _, size in events))
 

@@ -32,7 +32,7 @@ def profile(**changes: Any) -> Profile:
 
 @given(st.integers(1, 10**6), st.sampled_from(["", "k", "M", "G", "T", "Ki", "Mi", "Gi", "Ti"]))
 def test_bytes_are_those_that_kubernetes_counts(number: int, unit: str) -> None:
-    from kubernetes.utils import parse_quantity  # type: ignore[import-untyped]
+    from kubernetes.utils import parse_quantity
 
     assert bytes_of(f"{number}{unit}") == parse_quantity(f"{number}{unit}")
     assert TypeAdapter(Quantity).validate_python(f"{number}{unit}")

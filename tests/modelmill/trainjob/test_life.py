@@ -139,7 +139,7 @@ def test_two_nodes_learn_the_very_model_that_two_processes_of_one_node_do(site: 
 
 @pytest.mark.slow
 def test_a_training_goes_on_after_a_dead_node_a_dead_step_and_a_wish_to_stop(site: Site) -> None:
-    changes = {"epochs": 60, "checkpoint_steps": 10}
+    changes: dict[str, Any] = {"epochs": 60, "checkpoint_steps": 10}
     killed = site.start("killed", **changes)
     killed.wait_for_checkpoint(0)
     site.trainer.kill(1)
