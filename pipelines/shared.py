@@ -116,7 +116,11 @@ def _absolute(path: str) -> Path:
 def _uris(recipe: Recipe) -> Iterator[str]:
     yield from recipe.ingest.uris
     teacher, harness = recipe.finetune.teacher, recipe.evaluate.lm_eval
-    named = (recipe.base, teacher and teacher.base, harness and harness.include)
+    named = [
+        recipe.base,
+        teacher.base if teacher is not None else None,
+        harness.include if harness is not None else None,
+    ]
     yield from (uri for uri in named if uri and not is_reference(uri))
 
 
