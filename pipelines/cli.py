@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from modelmill.profile import Profile
     from pipelines.recipe import Recipe
 
+# What typer makes of a KeyboardInterrupt.
+_CTRL_C = 130
+
 app = typer.Typer(
     name="modelmill",
     help="From raw data to a promoted model: one recipe, six steps, one Kubeflow Pipelines graph.",
@@ -56,6 +59,8 @@ def main() -> None:
     share_cores()
     try:
         code = app(standalone_mode=False)
+        if code == _CTRL_C:
+            raise KeyboardInterrupt
     except ModelmillError as error:
         _say_error(str(error), error.exit_code)
         code = error.exit_code

@@ -13,7 +13,7 @@ from pipelines.doctor.kubernetes import GROUP, Refused, asked
 
 _TIMEOUT = (10, 60)
 _ENDED = ("Succeeded", "Failed")
-_QUANTITY = re.compile(r"^([0-9.]+)(m|[kMGTPE]i?)?$")
+_QUANTITY = re.compile(r"^([0-9.]+)(m|k|Ki|[MGTPE]i?)?$")
 _UNITS = {"m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
 
 
