@@ -18,7 +18,8 @@ from tests import docker_engine
 from tests.pipelines.test_cli import BIN, modelmill
 from tests.pipelines.test_run import RECIPES, cached, run, small_recipe
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(1200)]
+# From nothing, base and image included, it takes nine minutes.
+pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(1200)]
 # A part of what tells pip its index; no image may hold it.
 MARKER = "index-of-nobody.invalid"
 DOCKER = ("--runner", "docker")
@@ -280,7 +281,6 @@ def test_ctrl_c_lets_the_step_end_and_leaves_no_container(
     assert {step["state"] for step in json.loads(run_json.read_text())["steps"]} == {"done", "stopped"}
 
 
-@pytest.mark.slow
 def test_a_run_that_is_killed_takes_its_container_with_it(
     data_image: dict[str, Any], env: dict[str, str], client: Any, tmp_path: Path
 ) -> None:
@@ -290,7 +290,6 @@ def test_a_run_that_is_killed_takes_its_container_with_it(
     _waits(lambda: not _left(client), "the container outlived its run")
 
 
-@pytest.mark.slow
 def test_a_container_that_is_killed_is_told(
     data_image: dict[str, Any], env: dict[str, str], client: Any, tmp_path: Path
 ) -> None:
@@ -300,7 +299,6 @@ def test_a_container_that_is_killed_is_told(
     assert (process.returncode, "ingest: the process ended without a word" in said) == (1, True), said
 
 
-@pytest.mark.slow
 def test_what_a_killed_runner_left_is_gone_after_the_next_run(
     data_image: dict[str, Any], env: dict[str, str], client: Any, tmp_path: Path
 ) -> None:
