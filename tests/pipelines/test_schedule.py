@@ -143,8 +143,8 @@ def test_no_tick_is_lost_and_none_comes_twice_when_a_schedule_is_replaced(kfp: K
 
 def test_a_tick_that_is_just_due_is_waited_for(kfp: KfpStandIn, folder: Path) -> None:
     do(kfp, write(folder))
-    kfp.skew += timedelta(minutes=39, seconds=55)
     due = kfp.now().replace(minute=0, second=0) + timedelta(hours=1)
+    kfp.skew += due - timedelta(seconds=10) - kfp.now()
     do(kfp, write(folder, overrides={"finetune.lr": 0.001}))
     assert kfp.now() > due
     later(kfp, minutes=30)
