@@ -17,7 +17,7 @@ from modelmill.registry.lineage import verify
 from modelmill.retention.run import collect
 from modelmill.store import open_store
 from modelmill.store.epochs import raise_epoch
-from modelmill.store.removal import clock, entries
+from modelmill.store.removal import clock, entries, unfinished
 from modelmill.store.use import in_use
 from modelmill.tracking import is_where, mlflow_client, where
 from modelmill.training import lease as training_lease
@@ -280,7 +280,7 @@ def test_in_a_bucket_what_is_needed_stays_and_the_rest_goes(
     # Left by a writer that was killed.
     bucket = s3_uri.removeprefix("s3://").partition("/")[0]
     store._backend._call("create_multipart_upload", "blobs/x")  # type: ignore[attr-defined]
-    newest = max(entry.modified for entry in entries(store, ""))
+    newest = max(entry.modified for each in (entries(store, ""), unfinished(store)) for entry in each)
     while clock(store) <= newest:
         time.sleep(0.1)
     shown = collect(store, client, settings(apply=False))
