@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +170,7 @@ def _served(model: str, texts: list[str], folder: Path, env: dict[str, str]) -> 
             [*command, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"],
             cwd=folder,
             # MLflow starts the server by its name.
-            env={**os.environ, **env, "PATH": f"{BIN.parent}{os.pathsep}{os.environ['PATH']}"},
+            env={**_without_registry(os.environ), **env, "PATH": f"{BIN.parent}{os.pathsep}{os.environ['PATH']}"},
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -189,6 +189,11 @@ def _served(model: str, texts: list[str], folder: Path, env: dict[str, str]) -> 
     finally:
         os.killpg(server.pid, signal.SIGKILL)
         server.wait(30)
+
+
+def _without_registry(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment without what MLflow leaves in it for children of this process."""
+    return {name: value for name, value in environment.items() if name != "MLFLOW_REGISTRY_URI"}
 
 
 def _answers(url: str) -> bool:
