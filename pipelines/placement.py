@@ -23,8 +23,8 @@ from kfp import kubernetes
 from modelmill.digest import canonical_json
 from modelmill.images import image, kind_of
 from modelmill.profile import SCRATCH, NodeKind, Profile, bytes_of
+from pipelines.profile_file import kind_of as node_name
 from pipelines.recipe import Recipe
-from pipelines.steps import stage_of
 
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 PART_LABEL, PIPELINE_LABEL, STEP_LABEL = "app.kubernetes.io/part-of", "modelmill/pipeline", "modelmill/step"
@@ -49,8 +49,7 @@ class Placement:
 
     def kind_of(self, step: str) -> tuple[str, NodeKind]:
         """Return the kind of node of a step, with its name."""
-        stage, wanted = stage_of(step), self.recipe.resources.model_dump()
-        name = (wanted[stage] or self.profile.default_node) if stage in wanted else self.profile.light
+        name = node_name(self.recipe, self.profile, step)
         return name, self.profile.node(name)
 
     def place(self, task: Any, step: str) -> Any:

@@ -13,6 +13,7 @@ from modelmill.sources import nearest
 from pipelines.document import Document, override, read
 from pipelines.messages import messages
 from pipelines.recipe import Recipe
+from pipelines.steps import stage_of
 
 
 def load(path: Path) -> Profile:
@@ -56,6 +57,12 @@ def _read(path: Path, overrides: Sequence[str]) -> Document:
     for setting in overrides:
         override(document, setting)
     return document
+
+
+def kind_of(recipe: Recipe, profile: Profile, step: str) -> str:
+    """Return the name of the kind of node that a step runs on: what takes seconds has the light one."""
+    stage, wanted = stage_of(step), recipe.resources.model_dump()
+    return (wanted[stage] or profile.default_node) if stage in wanted else profile.light
 
 
 def schema() -> dict[str, Any]:

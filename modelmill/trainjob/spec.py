@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelmill.digest import digest
-from modelmill.profile import NodeKind
+from modelmill.profile import SCRATCH, NodeKind
 from modelmill.trainjob.client import GROUP, MANAGER, VERSION, Object
 
 JOB_VARIABLE = "MODELMILL_TRAINJOB"
@@ -23,7 +23,6 @@ CONTAINER = "node"
 SPEC_ANNOTATION = "modelmill/spec"
 KEY_LABEL, RUN_LABEL, STEP_LABEL = "modelmill/key", "modelmill/run", "modelmill/step"
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
-_SCRATCH = "/scratch"
 # A checkpoint on SIGTERM takes at most 20 s.
 _GRACE_SECONDS = 30
 # Kubeflow Pipelines' own, and what is of this one pod.
@@ -140,7 +139,7 @@ def _environment(own: Sequence[Mapping[str, Any]], asked: Asked) -> list[Object]
     for name, value in asked.kind.environment.items():
         made.setdefault(name, {"name": name, "value": value})
     if asked.kind.scratch is not None:
-        made["TMPDIR"] = {"name": "TMPDIR", "value": _SCRATCH}
+        made["TMPDIR"] = {"name": "TMPDIR", "value": SCRATCH}
     made[JOB_VARIABLE] = {"name": JOB_VARIABLE, "value": asked.name}
     return list(made.values())
 
@@ -189,5 +188,5 @@ def _volumes(kind: NodeKind) -> tuple[list[Object], list[Object]]:
         mounts.append({"name": "shared-memory", "mountPath": "/dev/shm"})  # noqa: S108 - the kernel's own place
     if kind.scratch is not None:
         volumes.append({"name": "scratch", "emptyDir": {"sizeLimit": kind.scratch}})
-        mounts.append({"name": "scratch", "mountPath": _SCRATCH})
+        mounts.append({"name": "scratch", "mountPath": SCRATCH})
     return volumes, mounts

@@ -10,10 +10,9 @@ from modelmill.digest import canonical_json, digest
 from modelmill.profile import NodeKind, Profile
 from modelmill.settings import Section
 from modelmill.version import git_commit
+from pipelines.profile_file import kind_of
 from pipelines.recipe import Recipe
-from pipelines.steps import Stage, stage_of, step_names
-
-_LIGHT = frozenset({"resolve", "register", "notify"})
+from pipelines.steps import Stage, step_names
 
 
 class Facts(Section):
@@ -69,14 +68,6 @@ class Facts(Section):
             return cls.model_validate_json(description or "")
         except ValidationError:
             return None
-
-
-def kind_of(recipe: Recipe, profile: Profile, step: str) -> str:
-    """Return the name of the kind of node that a step runs on."""
-    wanted: str | None = getattr(recipe.resources, stage_of(step), None)
-    if wanted is None and stage_of(step) in _LIGHT:
-        wanted = profile.light_node
-    return wanted or profile.default_node
 
 
 def plan_digest(recipe: Recipe, profile: Profile, until: Stage) -> str:

@@ -19,7 +19,7 @@ from modelmill.store.epochs import EPOCH_KEY
 from modelmill.tracking import where
 from modelmill.training.outline import Estimate, Outline
 from modelmill.warm import decided
-from pipelines.cluster.facts import kind_of, plan_digest
+from pipelines.cluster.facts import plan_digest
 from pipelines.machine import this_machine
 from pipelines.plan.bases import config_folder
 from pipelines.plan.cost import Cost, cost_of
@@ -28,6 +28,7 @@ from pipelines.plan.memory import Fit, Setting, fit, limit, memory
 from pipelines.plan.trainings import Trained, estimates, on, training_of, with_training
 from pipelines.plan.walk import PlannedStep, walk
 from pipelines.plan.why import explained
+from pipelines.profile_file import kind_of
 from pipelines.recipe import Recipe
 from pipelines.steps import Stage, stage_of
 
