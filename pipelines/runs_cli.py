@@ -194,7 +194,7 @@ def compare(
 
 @runs_app.command()
 def cancel(run: RunName, profile: ProfilePath, as_json: Json = False) -> None:
-    """End a run on a cluster; its steps save what they have."""
+    """End a run on a cluster; `resume` goes on from its last checkpoints."""
     from pipelines.cluster.runs import cancel as cancel_run
     from pipelines.cluster.runs import find_run
 
