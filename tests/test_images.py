@@ -63,10 +63,10 @@ def _image(kind: str, folder: Path) -> dict[str, str]:
         shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
     lock = (ROOT / "images" / f"{kind}.lock").read_text()
     named = re.findall(r"^([A-Za-z0-9._-]+)==", lock, re.MULTILINE)
-    # A lock names what other platforms need, too.
+    # A lock names what other platforms need, too. Of this folder alone: setuptools puts copies of packages on the path.
     there = {
         str(each.metadata["Name"]).lower().replace("_", "-").replace(".", "-"): each
-        for each in metadata.distributions()
+        for each in metadata.distributions(path=[sysconfig.get_path("purelib")])
     }
     allowed = [str(path) for name in named if name in there for path in there[name].files or ()]
     (folder / "allowed.json").write_text(json.dumps([sysconfig.get_path("purelib"), allowed]))
