@@ -176,15 +176,17 @@ def compile_recipe(
     """Write the Kubeflow Pipelines YAML of a recipe, placed as a profile says."""
     checked = _load(recipe, overrides)
     where = _load_profile(profile, checked, recipe, overrides)
-    from kfp.compiler import Compiler
+    from typing import get_args
 
-    from pipelines.graph import build
+    from pipelines.compiling import Form, compiled
 
-    if output.suffix not in {".yaml", ".yml", ".json"}:
+    forms: tuple[Form, ...] = get_args(Form)
+    form = next((form for form in forms if form == output.suffix), None)
+    if form is None:
         raise UserError(f"{output}: wants a name that ends in .yaml or .json")
     if not output.parent.is_dir():
         raise UserError(f"{output}: there is no folder {output.parent}")
-    Compiler().compile(build(checked, profile=where), str(output))
+    output.write_text(compiled(checked, profile=where, form=form))
     say(as_json, {"recipe": checked.name, "output": str(output)}, lambda: f"{output}: {checked.name}")
 
 

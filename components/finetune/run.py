@@ -3,10 +3,9 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pkgutil import resolve_name
 from typing import Any
 
-from components.finetune import images, questions, tables, targets, text
-from components.finetune.distill import taught
 from components.finetune.folds import cross_validate
 from components.finetune.learner import Learner, Start
 from components.finetune.settings import FinetuneSettings
@@ -24,15 +23,15 @@ from modelmill.training.settings import TOGETHER
 from modelmill.training.state import Job, LoopSettings
 from modelmill.version import code_digest
 
-_LEARNERS: Mapping[str, Callable[[FinetuneSettings, Dataset, Start], Learner]] = {
-    "labelled-tokens": text.prepare,
-    "pair-tokens": text.prepare,
-    "target-tokens": targets.prepare,
-    "labelled-pixels": images.prepare,
-    "question-tokens": questions.prepare,
-    "labelled-rows": tables.prepare,
+_LEARNERS: Mapping[str, str] = {
+    "labelled-tokens": "text",
+    "pair-tokens": "text",
+    "target-tokens": "targets",
+    "labelled-pixels": "images",
+    "question-tokens": "questions",
+    "labelled-rows": "tables",
 }
-"""By what a dataset holds."""
+"""By what a dataset holds, loaded when asked for: tables learn without transformers, which takes seconds to load."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +62,8 @@ def run(
     world = join(shard=settings.shard)
     learner = _learner(settings, dataset, _start(step, model, base))
     if settings.teacher is not None:
+        from components.finetune.distill import taught
+
         learner = taught(settings, learner, dataset, base_folder(teacher), device)
     inputs = {"labelled": labelled, "model": model, "base": base, **({"teacher": teacher} if teacher else {})}
 
@@ -103,7 +104,10 @@ def _run_key(settings: FinetuneSettings, inputs: Mapping[str, str], part: str) -
 
 def _learner(settings: FinetuneSettings, dataset: Dataset, start: Start) -> Learner:
     kind = dataset.meta["kind"]
-    learner = _LEARNERS[kind](settings, dataset, start)
+    prepare_kind: Callable[[FinetuneSettings, Dataset, Start], Learner] = resolve_name(
+        f"components.finetune.{_LEARNERS[kind]}:prepare"
+    )
+    learner = prepare_kind(settings, dataset, start)
     if learner.plan is None and not settings.plain:
         raise UserError(f"finetune: strategy, layer_decay and gradual are not for {kind}; leave them out")
     return learner

@@ -16,7 +16,7 @@ from modelmill.models import sequence, text
 from modelmill.models.architecture import EncoderDecoder
 from modelmill.models.decoding import Decoding
 from modelmill.models.sequence import Marks
-from modelmill.training import lora, objectives
+from modelmill.training import lora, text_objectives
 from modelmill.training.data import token_rows
 from modelmill.training.target_data import TargetBatches
 
@@ -33,7 +33,7 @@ def prepare(settings: FinetuneSettings, dataset: Dataset, start: Start) -> Learn
     batches, cut = _batches(settings, dataset, "train", marks)
     return Learner(
         model=model,
-        objective=partial(objectives.target_tokens, smoothing=settings.label_smoothing),
+        objective=partial(text_objectives.target_tokens, smoothing=settings.label_smoothing),
         batches=batches,
         steps_per_epoch=batches.steps_per_epoch,
         validation=_batches(settings, dataset, "validation", marks)[0].fixed(),

@@ -14,7 +14,7 @@ from modelmill.errors import UserError
 from modelmill.models import text
 from modelmill.models.architecture import Architecture
 from modelmill.models.tokenizer import framed, framed_pair
-from modelmill.training import lora, objectives, strategy
+from modelmill.training import lora, objectives, strategy, text_objectives
 from modelmill.training.data import LabelledBatches, labelled_rows, token_rows
 from modelmill.training.distill import Parts
 
@@ -37,7 +37,7 @@ def prepare(settings: FinetuneSettings, dataset: Dataset, start: Start) -> Learn
 
     return Learner(
         model=classifier,
-        objective=partial(objectives.classification, smoothing=settings.label_smoothing),
+        objective=partial(text_objectives.classification, smoothing=settings.label_smoothing),
         batches=batches,
         steps_per_epoch=batches.steps_per_epoch,
         validation=_batches(settings, dataset, "validation")[0].fixed(),
@@ -45,7 +45,7 @@ def prepare(settings: FinetuneSettings, dataset: Dataset, start: Start) -> Learn
         save=save,
         meta={"labels": labels, "max_tokens": settings.max_tokens},
         parts=Parts(
-            logits=objectives.class_logits,
+            logits=text_objectives.class_logits,
             scored=partial(objectives.classified, smoothing=settings.label_smoothing),
         ),
         plan=plan_of(settings, classifier, batches.steps_per_epoch),

@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from components.pretrain.settings import PretrainSettings
+from modelmill.errors import ModelmillError
 from modelmill.training.data import Batch, Batches
 from modelmill.training.objectives import Objective
 
@@ -24,3 +26,14 @@ class Learner:
     """Writes the model, with all that stands before its weights, into a folder."""
     meta: Mapping[str, Any] = field(default_factory=dict)
     """What `modelmill.json` says of it beside task and lineage."""
+
+
+def pin(settings: PretrainSettings, base: str) -> str:
+    """Return the pin of a base model that the settings speak of.
+
+    Raises:
+        ModelmillError: the step was given none.
+    """
+    if not base:
+        raise ModelmillError(f"pretrain: base is {settings.base!r}, and the step was given no pin of it")
+    return base

@@ -7,8 +7,7 @@ from typing import Any
 
 from PIL import Image
 
-from components.pretrain.learner import pin
-from components.pretrain.made import Learner
+from components.pretrain.made import Learner, pin
 from components.pretrain.settings import Pretrain, PretrainSettings
 from modelmill.dataset import Dataset
 from modelmill.errors import UserError

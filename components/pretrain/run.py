@@ -3,10 +3,9 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pkgutil import resolve_name
 from typing import Any, get_args
 
-from components.pretrain import learner as language
-from components.pretrain import pictures
 from components.pretrain.made import Learner
 from components.pretrain.settings import PretrainSettings
 from modelmill.dataset import Dataset, open_dataset
@@ -26,11 +25,8 @@ from modelmill.version import code_digest
 # Looks at the validation rows during the training.
 _VALIDATIONS = 4
 
-_LEARNERS: Mapping[str, Callable[[PretrainSettings, Dataset, str], Learner]] = {
-    "corpus-tokens": language.prepare,
-    "corpus-pixels": pictures.prepare,
-}
-"""By what a dataset holds."""
+_LEARNERS: Mapping[str, str] = {"corpus-tokens": "language", "corpus-pixels": "pictures"}
+"""By what a dataset holds, loaded when asked for: pictures do without transformers, which takes seconds to load."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +51,10 @@ def run(step: Step, settings: PretrainSettings, corpus: str, base: str) -> Pretr
         raise ModelmillError(f"{corpus}: holds {kind}, and pretraining reads {' or '.join(_LEARNERS)}")
     device = prepare(settings.seed)
     world = join(shard=settings.shard)
-    learner = _LEARNERS[kind](settings, dataset, base)
+    prepare_kind: Callable[[PretrainSettings, Dataset, str], Learner] = resolve_name(
+        f"components.pretrain.{_LEARNERS[kind]}:prepare"
+    )
+    learner = prepare_kind(settings, dataset, base)
     inputs = {"corpus": corpus, "base": base}
     told = settings.model_dump(exclude=TOGETHER)
     key = digest({"stage": "pretrain", "settings": told, "inputs": inputs, "code": code_digest()})

@@ -5,6 +5,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any, Protocol
 
 import numpy.typing as npt
@@ -12,16 +13,7 @@ import torch
 
 from modelmill.cores import usable_cores
 from modelmill.errors import UserError
-from modelmill.models import (
-    image_predictor,
-    language_predictor,
-    quantized,
-    question_predictor,
-    table_predictor,
-    target_predictor,
-    text_predictor,
-    word_predictor,
-)
+from modelmill.models import quantized
 from modelmill.models.folder import MODEL_FILE
 
 Answers = npt.NDArray[Any]
@@ -42,19 +34,19 @@ class Predictor(Protocol):
         """
 
 
-_LOADERS: Mapping[str, Callable[[Path, Mapping[str, Any]], Predictor]] = {
-    "text-classification": text_predictor.load,
-    "question-answering": question_predictor.load,
-    "pair-classification": text_predictor.load,
-    "sequence-to-sequence": target_predictor.load,
-    "image-classification": image_predictor.load,
-    "table-classification": table_predictor.load,
-    "table-regression": table_predictor.load,
-    "causal-lm": language_predictor.load_causal,
-    "masked-lm": language_predictor.load_masked,
-    "word-embeddings": word_predictor.load,
+_LOADERS: Mapping[str, str] = {
+    "text-classification": "text_predictor:load",
+    "question-answering": "question_predictor:load",
+    "pair-classification": "text_predictor:load",
+    "sequence-to-sequence": "target_predictor:load",
+    "image-classification": "image_predictor:load",
+    "table-classification": "table_predictor:load",
+    "table-regression": "table_predictor:load",
+    "causal-lm": "language_predictor:load_causal",
+    "masked-lm": "language_predictor:load_masked",
+    "word-embeddings": "word_predictor:load",
 }
-"""By task."""
+"""By task, loaded when asked for: a table's model answers without transformers, which takes seconds to load."""
 
 
 def load_predictor(folder: Path) -> Predictor:
@@ -66,10 +58,11 @@ def load_predictor(folder: Path) -> Predictor:
     path = folder / MODEL_FILE
     try:
         facts = json.loads(path.read_text())
-        load = _LOADERS[facts["task"]]
+        named = _LOADERS[facts["task"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: does not describe a model that answers ({error!r}); name a fine-tuned one") from error
     torch.set_num_threads(usable_cores())
+    load: Callable[[Path, Mapping[str, Any]], Predictor] = resolve_name(f"modelmill.models.{named}")
     try:
         if quantized.KEY in facts:
             found: Predictor = quantized.load(folder, facts, load)

@@ -37,11 +37,12 @@ def estimate(outline: Outline) -> Estimate:
     """
     with FakeTensorMode(allow_non_fake_inputs=True), Peak() as peak:
         trial = _Trial.of(outline)
-        # The optimiser's state is made in the first step, so the later ones are measured.
-        trial.step(outline.rows[0])
-        operations = trial.operations(outline.rows[0])
+        # The optimiser's state is made in the first step, so the later ones are measured; who counts operations keeps
+        # what would be computed again.
+        with utilisation.counter() as counter:
+            trial.step(outline.rows[0])
         working = tuple((rows, trial.working(rows, peak)) for rows in outline.rows)
-        return trial.told(operations, working)
+        return trial.told(float(counter.get_total_flops()) / outline.rows[0], working)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,13 +84,6 @@ class _Trial:
         self.optimizer.zero_grad(set_to_none=True)
         if self.average is not None:
             self.average.follow(1)
-
-    def operations(self, rows: int) -> float:
-        """Return the floating-point operations of a row, forward and backward."""
-        with utilisation.counter() as counter:
-            self.gradients.compute([self.made.batch(rows)])
-        self.optimizer.zero_grad(set_to_none=True)
-        return float(counter.get_total_flops()) / rows
 
     def working(self, rows: int, peak: Peak) -> int:
         """Return the most bytes that a step of so many rows makes, beside what stays from step to step."""

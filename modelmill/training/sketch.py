@@ -26,7 +26,16 @@ from modelmill.models.image_config import ImageConfig, read_config
 from modelmill.models.image_networks import layers_of
 from modelmill.models.questions import Decoder as AnswerDecoder
 from modelmill.pictures.shape import PixelShape
-from modelmill.training import contrastive, distill, masked_pictures, objectives, pixels, strategy, word_objectives
+from modelmill.training import (
+    contrastive,
+    distill,
+    masked_pictures,
+    objectives,
+    pixels,
+    strategy,
+    text_objectives,
+    word_objectives,
+)
 from modelmill.training.data import Batch
 from modelmill.training.objectives import Objective
 from modelmill.training.outline import Outline
@@ -99,7 +108,7 @@ def _masked_lm(outline: Outline) -> Sketch:
             real=_truths(rows, hidden), targets=_ints(rows * hidden),
         )  # fmt: skip
 
-    return Sketch(model=model, objective=objectives.masked_lm, batch=batch)
+    return Sketch(model=model, objective=text_objectives.masked_lm, batch=batch)
 
 
 def _causal_lm(outline: Outline) -> Sketch:
@@ -115,7 +124,7 @@ def _causal_lm(outline: Outline) -> Sketch:
         shape = (rows, outline.tokens)
         return _batch(rows, outline.tokens, ids=_ints(*shape), targets=_ints(*shape))
 
-    return Sketch(model=model, objective=objectives.causal_lm, batch=batch)
+    return Sketch(model=model, objective=text_objectives.causal_lm, batch=batch)
 
 
 def _words(outline: Outline) -> Sketch:
@@ -151,8 +160,10 @@ def _classes(outline: Outline, folder: str = "") -> Sketch:
     config.num_labels = outline.classes
     model = text.new_model(text.family(config).classifier, config)
     text.family(model).set_dropout(model, outline.training.dropout)
-    parts = distill.Parts(logits=objectives.class_logits, scored=objectives.classified)
-    return Sketch(model=model, objective=objectives.classification, batch=_labelled(outline, labels=()), parts=parts)
+    parts = distill.Parts(logits=text_objectives.class_logits, scored=objectives.classified)
+    return Sketch(
+        model=model, objective=text_objectives.classification, batch=_labelled(outline, labels=()), parts=parts
+    )
 
 
 def _spans(outline: Outline) -> Sketch:
@@ -183,7 +194,7 @@ def _targets(outline: Outline) -> Sketch:
             inputs=_ints(*target), wanted=_truths(*target), targets=_ints(rows * outline.target_tokens),
         )  # fmt: skip
 
-    return Sketch(model=model, objective=objectives.target_tokens, batch=batch)
+    return Sketch(model=model, objective=text_objectives.target_tokens, batch=batch)
 
 
 def _network(outline: Outline, classes: int, folder: str = "") -> image.ImageModel:

@@ -17,8 +17,8 @@ from pipelines.cluster.connection import Connection
 from pipelines.cluster.cron import stretches
 from pipelines.cluster.facts import Facts
 from pipelines.cluster.objects import pages
-from pipelines.cluster.submit import compiled
 from pipelines.cluster.uploads import carried
+from pipelines.compiling import compiled
 from pipelines.profile_file import check_resources
 from pipelines.recipe import Recipe
 from pipelines.schedule_file import Schedule

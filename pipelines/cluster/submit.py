@@ -3,11 +3,8 @@
 import os
 import re
 import secrets
-import tempfile
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from modelmill.digest import sha256_hex
@@ -18,14 +15,12 @@ from pipelines.cluster.connection import Connection
 from pipelines.cluster.facts import Facts, plan_digest
 from pipelines.cluster.objects import Version, ensure_experiment, ensure_version, start_run
 from pipelines.cluster.uploads import carried
+from pipelines.compiling import compiled
 from pipelines.profile_file import check_resources
 from pipelines.recipe import Recipe
 from pipelines.steps import Stage
 
 Say = Callable[[str], None]
-
-# kfp draws a pipeline into one variable of the whole process.
-_ONE_AT_A_TIME = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,16 +90,3 @@ def submit(connection: Connection, recipe: Recipe, until: Stage, say: Say = lamb
     facts = Facts.of(recipe, connection.profile, until)
     run: Any = start_run(connection, name, facts.text(), version, ensure_experiment(connection))
     return Submitted(run=run.run_id, name=name, version=version)
-
-
-def compiled(recipe: Recipe, until: Stage, profile: Profile) -> str:
-    """Return the YAML of a recipe's pipeline for a profile; the same recipe gives the same bytes."""
-    from kfp.compiler import Compiler
-
-    from pipelines.graph import build
-
-    with tempfile.TemporaryDirectory(prefix="modelmill-compile-") as folder:
-        path = Path(folder) / "pipeline.yaml"
-        with _ONE_AT_A_TIME:
-            Compiler().compile(build(recipe, until, profile), str(path))
-        return path.read_text()

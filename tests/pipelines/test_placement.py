@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from modelmill.images import ImageKind, image
 from modelmill.profile import NodeKind, Profile, bytes_of
+from pipelines.compiling import compiled as compiled_pipeline
 from pipelines.recipe import Recipe
 from pipelines.recipe_file import load as load_recipe
 from pipelines.steps import Stage, stage_of, step_names
@@ -64,12 +65,8 @@ def _marked() -> Iterator[None]:
 
 @cache
 def compiled(recipe: Path, where: str, *overrides: str) -> Compiled:
-    from kfp.compiler import Compiler
-
-    from pipelines.graph import build
-
     of, on = load_recipe(recipe, overrides), profile(where)
-    text = _text(Compiler(), build(of, profile=on))
+    text = compiled_pipeline(of, profile=on)
     pipeline, platform = _documents(text)
     inner = pipeline["components"]["comp-exit-handler-1"]["dag"]["tasks"]
     outer = {name: task for name, task in pipeline["root"]["dag"]["tasks"].items() if name != "exit-handler-1"}
@@ -88,14 +85,6 @@ def compiled(recipe: Path, where: str, *overrides: str) -> Compiled:
         containers={step: executors[label]["container"] for step, label in labels.items()},
         pods={step: pods[label] for step, label in labels.items()},
     )
-
-
-def _text(compiler: Any, pipeline: Any) -> str:
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:
-        compiler.compile(pipeline, f"{folder}/pipeline.yaml")
-        return Path(folder, "pipeline.yaml").read_text()
 
 
 def _documents(text: str) -> list[Any]:
@@ -265,22 +254,14 @@ def test_the_notification_knows_what_every_step_costs_an_hour_on_all_its_nodes()
 
 @pytest.mark.parametrize("until", get_args(Stage))
 def test_a_part_of_a_recipe_is_placed_like_the_whole(until: Stage) -> None:
-    from kfp.compiler import Compiler
-
-    from pipelines.graph import build
-
     recipe = load_recipe(ROOT / "recipes" / "wine.yaml")
-    text = _text(Compiler(), build(recipe, until, profile("cluster")))
+    text = compiled_pipeline(recipe, until, profile("cluster"))
     tasks = _documents(text)[0]["components"]["comp-exit-handler-1"]["dag"]["tasks"]
     assert {task["taskInfo"]["name"] for task in tasks.values()} == set(step_names(recipe, until))
 
 
 def test_without_a_profile_nothing_is_placed_and_every_output_is_one_of_the_pipelines() -> None:
-    from kfp.compiler import Compiler
-
-    from pipelines.graph import build
-
-    text = _text(Compiler(), build(load_recipe(ROOT / "recipes" / "wine.yaml")))
+    text = compiled_pipeline(load_recipe(ROOT / "recipes" / "wine.yaml"))
     (pipeline,) = _documents(text)
     outputs = pipeline["root"]["outputDefinitions"]["parameters"]
     assert {"register__verdict", "register__version", "resolve__where"} <= set(outputs)

@@ -257,11 +257,17 @@ def test_a_run_that_was_stopped_goes_on_with_the_same_command_to_the_same_weight
     process.wait(60)
     _wait_for(lambda: not _step_processes(broken), 30, lambda: "a step outlived its run")
     again = run("small.yaml", *settings, cwd=broken)
-    assert cached(again) >= {"ingest", "preprocess"}
+    assert cached(again) >= {"ingest", "preprocess"}, _resolved(broken)
     (log,) = (broken / ".modelmill" / "runs").glob(f"{again['run']}/pretrain.log")
     assert "resumes after step" in log.read_text()
     ours, theirs = ({path.name for path in (one / ".modelmill/store/models").iterdir()} for one in (unbroken, broken))
     assert ours == theirs
+
+
+def _resolved(folder: Path) -> dict[str, str]:
+    """Return what the later steps of each run here were keyed by."""
+    outputs = sorted((folder / ".modelmill" / "kfp").glob("*/resolve/*"))
+    return {str(path.relative_to(folder)): path.read_text() for path in outputs if path.is_file()}
 
 
 def _events(folder: Path) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from modelmill.errors import ModelmillError
 from modelmill.models import text
-from modelmill.training import objectives, precision
+from modelmill.training import precision, text_objectives
 from modelmill.training.data import Batch, Masking
 from modelmill.training.distributed import ALONE
 from modelmill.training.gradients import Gradients
@@ -77,9 +77,9 @@ def test_a_masked_batch_in_pieces_gives_the_gradients_of_the_whole(micro_rows: i
     assert max(sizes) <= micro_rows
     assert max(sizes) - min(sizes) <= 1
     assert torch.cat([piece.tensors["targets"] for piece in pieces]).equal(batch.tensors["targets"])
-    gradients(model, objectives.masked_lm).compute([batch])
+    gradients(model, text_objectives.masked_lm).compute([batch])
     whole = of(model)
-    gradients(model, objectives.masked_lm, micro_rows).compute([batch])
+    gradients(model, text_objectives.masked_lm, micro_rows).compute([batch])
     close(of(model), whole)
 
 

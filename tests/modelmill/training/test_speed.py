@@ -6,7 +6,7 @@ import torch
 
 from modelmill.errors import UserError
 from modelmill.models import text
-from modelmill.training import objectives, speed
+from modelmill.training import speed, text_objectives
 from modelmill.training.checkpoint import model_tensors
 from modelmill.training.loop import train
 from tests.modelmill.training.bench import CPU, Bench, classify, equal, settings_of
@@ -17,7 +17,7 @@ def trained(folder: Path, **told: Any) -> tuple[dict[str, torch.Tensor], dict[st
     bench = Bench(folder)
     made = model()
     text.family(made).set_dropout(made, 0.1)
-    job = bench.job(objectives.classification, model=made, batches=Texts(), validation=[batch_of(99)])
+    job = bench.job(text_objectives.classification, model=made, batches=Texts(), validation=[batch_of(99)])
     figures = train(bench.step(), settings_of(lr=0.01, steps=6, best="last", **told), job)
     return model_tensors(made), figures
 
@@ -37,7 +37,7 @@ def test_layers_that_are_computed_again_keep_less_and_learn_the_same(tmp_path: P
             return tensor
 
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-            objectives.classification(made, batch_of(0))
+            text_objectives.classification(made, batch_of(0))
         kept[again] = sum(sizes)
     assert kept[True] < 0.7 * kept[False]
 

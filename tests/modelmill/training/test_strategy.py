@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from modelmill.errors import UserError
 from modelmill.models import text
 from modelmill.models.architecture import Architecture
-from modelmill.training import lora, objectives, strategy
+from modelmill.training import lora, strategy, text_objectives
 from modelmill.training.checkpoint import model_tensors
 from modelmill.training.data import Batch
 from modelmill.training.loop import train
@@ -57,7 +57,7 @@ def changed(value: Any, folder: Path, family: str = "bert", **plan: Any) -> set[
     planned = strategy.plan(made, told(value), **plan)
     before |= {name: tensor.clone() for name, tensor in model_tensors(made).items() if name not in before}
     bench = Bench(folder)
-    job = bench.job(objectives.classification, model=made, batches=Texts(), validation=[], plan=planned)
+    job = bench.job(text_objectives.classification, model=made, batches=Texts(), validation=[], plan=planned)
     train(bench.step(), settings_of(keep_best=None, lr=0.01, ema=0.5), job)
     return {name for name, tensor in model_tensors(made).items() if not torch.equal(tensor, before[name])}
 
@@ -117,7 +117,7 @@ def test_merged_matrices_answer_as_those_that_were_learned_and_transformers_open
     )
     torch.testing.assert_close(text.family(made).class_logits(made.eval(), *_asked(1)).detach(), first)
     bench = Bench(tmp_path)
-    job = bench.job(objectives.classification, model=made, batches=Texts(), validation=[], plan=planned)
+    job = bench.job(text_objectives.classification, model=made, batches=Texts(), validation=[], plan=planned)
     train(bench.step(), settings_of(keep_best=None, lr=0.05), job)
     learned = text.family(made).class_logits(made, *_asked(1)).detach()
     assert not torch.allclose(learned, first, atol=1e-2)

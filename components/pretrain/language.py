@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from components.pretrain import words
-from components.pretrain.made import Learner
+from components.pretrain.made import Learner, pin
 from components.pretrain.settings import WORDS, PretrainSettings
 from modelmill.dataset import Dataset
-from modelmill.errors import ModelmillError, UserError
+from modelmill.errors import UserError
 from modelmill.models import causal, text
 from modelmill.models.architecture import Architecture, Decoder
 from modelmill.models.base import base_folder
-from modelmill.training import objectives
+from modelmill.training import text_objectives
 from modelmill.training.causal_data import CausalBatches
 from modelmill.training.data import Masking, PackedBatches
 from modelmill.training.packing import Documents, Packed, best_fit, concatenate
@@ -86,7 +86,7 @@ def _masked_lm(
     }
     return Learner(
         model=model,
-        objective=objectives.masked_lm,
+        objective=text_objectives.masked_lm,
         batches=made["train"],
         validation=made["validation"].fixed(_VALIDATION_BATCHES),
         figures=figures,
@@ -119,24 +119,13 @@ def _causal_lm(
     }
     return Learner(
         model=model,
-        objective=objectives.causal_lm,
+        objective=text_objectives.causal_lm,
         batches=made["train"],
         validation=made["validation"].fixed(_VALIDATION_BATCHES),
         figures=figures,
         save=_saver(model, dataset),
         meta={"max_tokens": settings.max_tokens},
     )
-
-
-def pin(settings: PretrainSettings, base: str) -> str:
-    """Return the pin of a base model that the settings speak of.
-
-    Raises:
-        ModelmillError: the step was given none.
-    """
-    if not base:
-        raise ModelmillError(f"pretrain: base is {settings.base!r}, and the step was given no pin of it")
-    return base
 
 
 _OBJECTIVES: Mapping[str, Callable[..., Learner]] = {"masked-lm": _masked_lm, "causal-lm": _causal_lm}
