@@ -1,7 +1,10 @@
 """`modelmill plan`: what it foretells is what the run then does, it writes nothing, and it refuses what cannot fit."""
 
+import io
 import json
 import os
+from contextlib import redirect_stderr, redirect_stdout
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modelmill.errors import ModelmillError
 from modelmill.profile import NodeKind
-from modelmill.training.outline import Estimate
+from modelmill.training.estimate import estimate
+from modelmill.training.outline import Estimate, Outline
+from pipelines import cli
+from pipelines.plan import make
 from pipelines.plan.memory import Setting, least_shards, limit, memory, most_rows
 from tests.pipelines.test_cli import modelmill
 from tests.pipelines.test_run import RECIPES, cached, run, small_recipe
@@ -31,10 +38,30 @@ resources: {pretrain: gpu}
 """
 
 
+@cache
+def sketched(outline: str) -> Estimate | str:
+    try:
+        return estimate(Outline.model_validate_json(outline))
+    except ModelmillError as error:
+        return str(error)
+
+
+def asked(recipe: Path, *arguments: str, cwd: Path) -> tuple[int, str, str]:
+    """Run the command in this process, which loads torch once and sketches what it has sketched before no more."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.chdir(cwd)
+        patch.setattr("sys.argv", ["modelmill", "plan", str(recipe), *arguments])
+        patch.setattr(make, "estimates", lambda outlines: [sketched(one.model_dump_json()) for one in outlines])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+    return int(str(end.value.code)), out.getvalue(), err.getvalue()
+
+
 def plan(recipe: Path, *arguments: str, cwd: Path, code: int = 0) -> dict[str, Any]:
-    done = modelmill("plan", str(recipe), "--json", *arguments, cwd=cwd)
-    assert done.returncode == code, f"{done.stdout}\n{done.stderr}"
-    answer: dict[str, Any] = json.loads(done.stdout)
+    found, out, err = asked(recipe, "--json", *arguments, cwd=cwd)
+    assert found == code, f"{out}\n{err}"
+    answer: dict[str, Any] = json.loads(out)
     return answer
 
 
@@ -70,7 +97,10 @@ def used(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_second_run_is_foretold_exactly_and_nothing_is_written(used: Path) -> None:
     recipe, before = used / "small.yaml", content(used)
-    answer = plan(recipe, cwd=used)
+    done = modelmill("plan", str(recipe), "--json", cwd=used)
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer == plan(recipe, cwd=used)
     assert content(used) == before
     foretold = states(answer)
     assert {name for name, state in foretold.items() if state == "cached"} == {
@@ -84,9 +114,9 @@ def test_a_second_run_is_foretold_exactly_and_nothing_is_written(used: Path) -> 
 @pytest.mark.parametrize(
     ("setting", "runs", "perhaps"),
     [
-        ("finetune.lr=1e-3", {"finetune"}, {"evaluate"}),
+        pytest.param("finetune.lr=1e-3", {"finetune"}, {"evaluate"}, marks=pytest.mark.slow),
         ("evaluate.must_beat=[tfidf]", {"evaluate"}, set()),
-        ("preprocess.max_tokens=12", {"pretrain", "finetune"}, {"evaluate"}),
+        pytest.param("preprocess.max_tokens=12", {"pretrain", "finetune"}, {"evaluate"}, marks=pytest.mark.slow),
     ],
 )
 def test_after_a_change_the_run_does_what_was_foretold(
@@ -170,10 +200,10 @@ def test_what_cannot_fit_is_refused_with_what_would(tmp_path: Path) -> None:
     assert (training["fits"], answer["fits"]) == (False, False)
     assert "the node kind large-gpu" in training["would_fit"]
     assert any(way.startswith("shard: true over ") for way in training["would_fit"])
-    done = modelmill("plan", str(recipe), "--profile", str(PROFILE), cwd=tmp_path)
-    assert done.returncode == 2
-    assert "pretrain: needs " in done.stderr
-    assert " too little; what would fit: " in done.stderr
+    ended, _, said = asked(recipe, "--profile", str(PROFILE), cwd=tmp_path)
+    assert ended == 2
+    assert "pretrain: needs " in said
+    assert " too little; what would fit: " in said
     moved = plan(recipe, "--profile", str(PROFILE), "--set", "resources.pretrain=large-gpu", cwd=tmp_path)
     assert moved["fits"]
 
@@ -225,8 +255,8 @@ def test_a_base_is_told_by_its_configuration(tmp_path: Path) -> None:
 )
 def test_wrong_input_is_one_clear_sentence(tmp_path: Path, arguments: list[str], message: str) -> None:
     small_recipe(tmp_path)
-    done = modelmill("plan", *arguments, cwd=tmp_path)
-    assert (done.returncode, message in done.stderr) == (2, True), done.stderr
+    ended, _, said = asked(Path(arguments[0]), *arguments[1:], cwd=tmp_path)
+    assert (ended, message in said) == (2, True), said
 
 
 sizes = st.integers(min_value=1, max_value=2**36)
@@ -236,24 +266,24 @@ sizes = st.integers(min_value=1, max_value=2**36)
 def test_fewer_rows_and_more_shards_never_take_more(
     weights: int, working: int, more: int, rows: int, world: int, has: int
 ) -> None:
-    estimate = Estimate(
+    found = Estimate(
         parameters=1, learning=1, weights=weights, gradients=weights, optimizer=2 * weights, average=0, teacher=0,
         largest_layer=weights // 10, flops_per_row=1.0,
         working=((rows, weights + working + more), (1, weights + working)),
     )  # fmt: skip
     setting = Setting(rows=rows, world=world, shard=False, device=True)
-    fits = most_rows(estimate, setting, has)
+    fits = most_rows(found, setting, has)
     for count in {1, fits, rows} - {0}:
         at = Setting(rows=count, world=world, shard=False, device=True)
-        assert (memory(estimate, at).total <= has) == (count <= fits)
+        assert (memory(found, at).total <= has) == (count <= fits)
     divided = [
-        memory(estimate, Setting(rows=1, world=count, shard=True, device=True)).total for count in (world, 2 * world)
+        memory(found, Setting(rows=1, world=count, shard=True, device=True)).total for count in (world, 2 * world)
     ]
     assert divided[1] <= divided[0]
-    shards = least_shards(estimate, setting, has, batch_rows=rows)
+    shards = least_shards(found, setting, has, batch_rows=rows)
     if shards is not None:
         at = Setting(rows=max(1, min(rows, -(-rows // shards))), world=shards, shard=True, device=True)
-        assert memory(estimate, at).total <= has
+        assert memory(found, at).total <= has
 
 
 def test_the_limit_is_a_devices_memory_or_the_nodes() -> None:
