@@ -26,6 +26,7 @@ from modelmill.events import Events
 from modelmill.home import be_private, share_cores
 from modelmill.last_lines import LastLines
 from modelmill.logs import log_to_stderr
+from modelmill.parent import POD_VARIABLE, end_with_parent
 from modelmill.settings import Section
 from modelmill.step import Step
 
@@ -72,6 +73,8 @@ def main(
     events = Events.from_environment(name, rank)
     if "RANK" not in os.environ:
         events.emit("started", pid=os.getpid())
+        if os.environ.get(POD_VARIABLE):
+            end_with_parent()
     try:
         settings = settings_class.model_validate_json(parsed.settings)
         made = launch(stage, settings, arguments, events) if launch is not None else None

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from modelmill.errors import UserError
+from modelmill.errors import ModelmillError, UserError
 from pipelines.cluster_cli import ProfilePath, connect, finish, page, show_run, watch
 from pipelines.saying import Json, say
 
@@ -201,8 +201,25 @@ def cancel(run: RunName, profile: ProfilePath, as_json: Json = False) -> None:
     connection, _ = connect(profile, as_json=as_json)
     found = find_run(connection, run)
     cancel_run(connection, found)
+    if any(kind.nodes > 1 for kind in connection.profile.nodes.values()):
+        _free_nodes(connection.namespace, found)
     way = f"modelmill runs resume {found} --profile {profile}"
     say(as_json, {"run": found, "state": "stopping"}, lambda: f"run {found} is being stopped; go on with it: {way}")
+
+
+def _free_nodes(namespace: str, run: str) -> None:
+    """Delete what trains on several nodes, where the step that waits for it was ended before it could."""
+    from modelmill.trainjob.spec import RUN_LABEL
+    from pipelines.cluster.trainjobs import delete_trainjobs
+
+    try:
+        deleted = delete_trainjobs(namespace, run)
+    except ModelmillError as error:
+        way = f"kubectl -n {namespace} delete trainjobs -l {RUN_LABEL}={run}"
+        typer.echo(f"{error}; its TrainJobs, if there are any, go with: {way}", err=True)
+    else:
+        for name in deleted:
+            typer.echo(f"TrainJob {name} is deleted", err=True)
 
 
 @runs_app.command()

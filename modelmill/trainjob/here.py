@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from modelmill.errors import ModelmillError, UserError
+from modelmill.parent import POD_VARIABLE
 from modelmill.profile import NodeKind
 from modelmill.trainjob.client import Api, Object
 from modelmill.trainjob.spec import JOB_VARIABLE
 
 NODE_VARIABLE = "MODELMILL_NODE"
 """The step's kind of node, as JSON."""
-POD_VARIABLE = "MODELMILL_POD"
-"""The name of the step's pod."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,5 @@
 """What Kubernetes knows of a run's pods: why one waits, and what it says. A cluster that is not reached is no error."""
 
-import os
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -8,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from modelmill.errors import without_credentials
+from pipelines.cluster.kubernetes import connect
 
 T = TypeVar("T")
 
@@ -105,7 +105,9 @@ class Pods:
             return None
         try:
             if self._api is None:
-                self._api = _connect()
+                from kubernetes import client
+
+                self._api = client.CoreV1Api(connect())
             answer = ask(self._api)
         except Exception as error:  # noqa: BLE001 - what the client raises is of many kinds, and none is worth a run
             self.why_not = _why(error)
@@ -157,19 +159,6 @@ def _ended(pod: Any) -> str:
         if ended is not None and ended.reason == "OOMKilled":
             return "killed: out of memory; give its kind of node more, or let the step take less"
     return ""
-
-
-def _connect() -> Any:
-    from kubernetes import client, config
-
-    configuration = client.Configuration()
-    try:
-        # Read here: the package has read the variable when it was imported.
-        config.load_kube_config(os.environ.get("KUBECONFIG"), client_configuration=configuration)
-    except config.ConfigException:
-        config.load_incluster_config(client_configuration=configuration)
-    configuration.retries = 0
-    return client.CoreV1Api(client.ApiClient(configuration))
 
 
 def _why(error: Exception) -> str:

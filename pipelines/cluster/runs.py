@@ -71,7 +71,7 @@ def find_run(connection: Connection, word: str) -> str:
 
 
 def cancel(connection: Connection, run: str) -> None:
-    """Have a run ended: its steps get SIGTERM, save a checkpoint and end.
+    """Have a run ended; it goes on from its last checkpoints.
 
     Raises:
         UserError: it has ended already.

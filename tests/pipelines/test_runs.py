@@ -167,6 +167,30 @@ def test_a_run_is_cancelled_once(kfp: KfpStandIn, tmp_path: Path, alone: None) -
     assert [run.state for run in list_runs(way, 1)] == ["stopped"]
 
 
+def test_a_cancelled_runs_trainjobs_are_deleted_and_no_others(
+    kfp: KfpStandIn, tmp_path: Path, alone: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, other, third = (submitted(kfp, tmp_path) for _ in range(3))
+    wide = {"small": {}, "wide": {"device": "nvidia.com/gpu", "count": 8, "nodes": 4}}
+    path = profile_file(tmp_path, profile(kfp.host, nodes=wide))
+    code, _, err = modelmill(monkeypatch, capsys, ["runs", "cancel", one.run, "--profile", path])
+    assert code == 0
+    assert f"kubectl -n modelmill delete trainjobs -l modelmill/run={one.run}" in err
+    with kubernetes() as cluster:
+        monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig(tmp_path)))
+        for name, run in (("ours", other.run), ("theirs", third.run)):
+            reference = {"name": "torch-distributed", "kind": "ClusterTrainingRuntime"}
+            labels = {"modelmill/run": run, "modelmill/step": "pretrain"}
+            job = {"metadata": {"name": name, "labels": labels}, "spec": {"runtimeRef": reference}}
+            cluster.put("trainjobs", job)
+        code, out, err = modelmill(monkeypatch, capsys, ["runs", "cancel", other.run, "--profile", path, "--json"])
+        assert (code, json.loads(out)["state"]) == (0, "stopping"), err
+        assert err == "TrainJob ours is deleted\n"
+        assert cluster.get("trainjobs", "ours") is None
+        assert cluster.get("trainjobs", "theirs") is not None
+        assert kfp.runs[other.run].state == "CANCELING"
+
+
 def test_two_runs_are_compared_by_settings_that_differ_and_by_figures(
     kfp: KfpStandIn, tmp_path: Path, tracked: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
