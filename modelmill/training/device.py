@@ -20,7 +20,8 @@ def prepare(seed: int) -> torch.device:
     # cuBLAS is repeatable only with a workspace of fixed size, which it reads before its first use.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # On a GPU some kernels have no repeatable form: a warning there, an error here.
-    torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")
+    # Not by use_deterministic_algorithms, which loads the compiler: a second of every start.
+    torch.set_deterministic_debug_mode("warn" if device.type == "cuda" else "error")
     # Filling fresh memory with NaN finds bugs, and costs bandwidth.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.set_num_threads(max(1, usable_cores() // beside))

@@ -19,6 +19,8 @@ def compiled(objective: Objective, device: torch.device) -> Objective:
     if shutil.which(compiler) is None:
         log.warning("compile: no compiler %r on this %s; install g++ (goes on without)", compiler, device.type)
         return objective
+    # Once more as `modelmill.training.device` has it, for the compiler, which chooses among its own kernels.
+    torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")
     translated: Objective = torch.compile(objective, dynamic=True)
     return translated
 
