@@ -20,6 +20,15 @@ settings.register_profile("default", deadline=None)
 settings.load_profile("default")
 
 
+@pytest.fixture(autouse=True)
+def _environment() -> Iterator[None]:
+    """Take back what a test's code leaves in the environment, as MLflow does for processes that are to follow it."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
 @pytest.fixture(scope="session")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.S3Server]:
     """A real S3 server: `.env` for a process that uses it, `.new_bucket()` for a fresh bucket."""

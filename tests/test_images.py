@@ -1,7 +1,6 @@
 """What an image runs, run as it does there: with the code and the packages that the image has, and no others."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -21,6 +20,7 @@ from modelmill.models.predict import load_predictor
 from modelmill.store import open_store
 from tests import answering
 from tests.modelmill.models.test_server import _ask
+from tests.pipelines.test_cli import clean_environment
 from tests.servers import MlflowServer
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -71,8 +71,7 @@ def _image(kind: str, folder: Path) -> dict[str, str]:
     allowed = [str(path) for name in named if name in there for path in there[name].files or ()]
     (folder / "allowed.json").write_text(json.dumps([sysconfig.get_path("purelib"), allowed]))
     (folder / "sitecustomize.py").write_text(_ONLY)
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MODELMILL_", "MLFLOW_"))}
-    return {**clean, "PYTHONPATH": str(folder), "PYTHONUNBUFFERED": "1"}
+    return {**clean_environment(), "PYTHONPATH": str(folder), "PYTHONUNBUFFERED": "1"}
 
 
 @contextmanager

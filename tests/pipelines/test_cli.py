@@ -17,12 +17,16 @@ register: {{name: shop}}
 BIN = Path(sys.executable).parent / "modelmill"
 
 
+def clean_environment() -> dict[str, str]:
+    """Return the environment of a person who has told nothing."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("MODELMILL_", "MLFLOW_"))}
+
+
 def modelmill(
     *arguments: str, cwd: Path, env: dict[str, str] | None = None, stdin: str | None = None
 ) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MODELMILL_", "MLFLOW_"))}
     command = [str(BIN), *arguments]
-    environment = {**clean, **(env or {})}
+    environment = {**clean_environment(), **(env or {})}
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, input=stdin, check=False)
 
 

@@ -26,7 +26,7 @@ from pipelines.doctor.store import probe
 from pipelines.profile_file import load
 from tests.kfp_standin import KfpStandIn, kfp_server
 from tests.kubernetes_standin import Cluster, kubernetes
-from tests.pipelines.test_cli import BIN, modelmill
+from tests.pipelines.test_cli import BIN, clean_environment, modelmill
 from tests.registry_standin import Registry, registry
 from tests.servers import MlflowServer, S3Server, free_ports
 from tests.way import Way, way_to
@@ -485,10 +485,9 @@ def test_a_look_that_is_cut_off_takes_away_what_it_wrote(servers: Servers, numbe
 
     with way_to(servers.mlflow, Way(counts=stop)) as (address, _):
         servers.env["MLFLOW_TRACKING_URI"] = address
-        clean = {key: value for key, value in os.environ.items() if not key.startswith(("MODELMILL_", "MLFLOW_"))}
         with subprocess.Popen(
             [str(BIN), "doctor", "--profile", str(servers.profile()), "--json"],
-            cwd=servers.folder, env={**clean, **servers.environment()}, text=True, stdout=subprocess.PIPE,
+            cwd=servers.folder, env={**clean_environment(), **servers.environment()}, text=True, stdout=subprocess.PIPE,
         ) as process:  # fmt: skip
             running.append(process)
             said, _ = process.communicate(timeout=120)
