@@ -202,7 +202,8 @@ def grow(store: Store, client: Any, draw: Random) -> tuple[Grown, list[Registere
     for _ in range(draw.randint(1, 2)):
         model = registered(client, grown)
         for _ in range(draw.randint(1, 5)):
-            more = draw.sample([*reports, *datasets], draw.randint(0, 2))
+            beside = [*reports, *datasets]
+            more = draw.sample(beside, draw.randint(0, min(2, len(beside))))
             model.add(grown, draw.choice(models), *more, golden=draw.choice(["", *golden]))
         for _ in range(draw.randint(0, 4)):
             move(model, draw)
