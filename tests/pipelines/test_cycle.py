@@ -1,6 +1,7 @@
 """Train, promote, train a better one, promote it, take it back: on real data, with MLflow's server and S3."""
 
-from dataclasses import dataclass
+import uuid
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,6 @@ WHERE = [
 ]
 BY_COMMAND = ("register.approval=required", "register.promote=by_command")
 BY_VERDICT = ("register.approval=none", "register.promote=by_verdict")
-NAME = "cycle"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,9 +58,11 @@ class Line:
     env: dict[str, str]
     promote: tuple[str, ...]
     """Settings of who promotes."""
+    name: str = field(default_factory=lambda: f"cycle-{uuid.uuid4().hex[:8]}")
+    """Of the registered model: the server is that of other cycles, too."""
 
     def train(self, quality: str) -> dict[str, Any]:
-        told = (*self.cycle.both, *getattr(self.cycle, quality), *self.promote, f"register.name={NAME}")
+        told = (*self.cycle.both, *getattr(self.cycle, quality), *self.promote, f"register.name={self.name}")
         arguments = [word for one in told for word in ("--set", one)]
         return run(RECIPES / f"{self.cycle.recipe}.yaml", *arguments, cwd=self.folder, env=self.env)
 
@@ -68,7 +70,7 @@ class Line:
         return models(self.folder, *arguments, env=self.env)
 
     def moves(self) -> list[tuple[str, str]]:
-        told = self.models("history", NAME)
+        told = self.models("history", self.name)
         assert told["champion"] == told["alias"] == told["entries"][-1]["to_version"]
         return [(entry["action"], entry["to_version"]) for entry in told["entries"]]
 
@@ -83,15 +85,15 @@ def test_a_better_model_is_promoted_and_taken_back_by_commands(
 ) -> None:
     line = Line(cycle=CYCLES[task], folder=tmp_path, env=mlflow_on, promote=BY_COMMAND)
     assert told(line.train("weak")) == ("promote", "1", ["challenger"])
-    assert line.models("approve", NAME, "1")["verdict"] == "promote"
-    assert line.models("promote", NAME, "1")["champion"] == "1"
+    assert line.models("approve", line.name, "1")["verdict"] == "promote"
+    assert line.models("promote", line.name, "1")["champion"] == "1"
     assert told(line.train("better")) == ("promote", "2", ["challenger"])
-    line.models("approve", NAME, "challenger")
-    moved = line.models("promote", NAME, "challenger", "--expect", "1")
+    line.models("approve", line.name, "challenger")
+    moved = line.models("promote", line.name, "challenger", "--expect", "1")
     assert (moved["champion"], moved["entry"]["approvals"][0]["who"]) == ("2", "ann")
-    assert line.models("rollback", NAME, "--reason", "a customer complained")["champion"] == "1"
+    assert line.models("rollback", line.name, "--reason", "a customer complained")["champion"] == "1"
     assert line.moves() == [("first", "1"), ("promote", "2"), ("rollback", "1")]
-    verified = line.models("verify", NAME)
+    verified = line.models("verify", line.name)
     assert (verified["versions"], verified["faults"]) == (["1", "2"], [])
     assert not (tmp_path / ".modelmill" / "store").exists()
     assert not (tmp_path / ".modelmill" / "mlflow.db").exists()
@@ -105,7 +107,7 @@ def test_a_better_model_is_promoted_by_the_pipeline_and_once_taken_back_stays_so
     line = Line(cycle=CYCLES[task], folder=tmp_path, env=mlflow_on, promote=BY_VERDICT)
     assert told(line.train("weak")) == ("promote", "1", ["challenger", "champion"])
     assert told(line.train("better")) == ("promote", "2", ["challenger", "champion"])
-    assert line.models("rollback", NAME)["champion"] == "1"
+    assert line.models("rollback", line.name)["champion"] == "1"
     assert told(line.train("better")) == ("promote", "2", ["challenger"])
     assert line.moves() == [("first", "1"), ("promote", "2"), ("rollback", "1")]
-    assert line.models("verify", NAME)["faults"] == []
+    assert line.models("verify", line.name)["faults"] == []
