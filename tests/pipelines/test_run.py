@@ -138,6 +138,7 @@ def test_the_registered_model_answers_raw_text(tiny: tuple[Path, dict[str, Any]]
         assert sum(prediction["probabilities"].values()) == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_a_changed_learning_rate_repeats_fine_tuning_and_what_comes_after(tiny: tuple[Path, dict[str, Any]]) -> None:
     folder, first = tiny
     changed = run(RECIPES / "reviews_tiny.yaml", "--set", "finetune.lr=1e-3", cwd=folder)
@@ -307,6 +308,7 @@ def test_pretraining_is_compared_with_its_absence(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_language_model_is_trained_measured_registered_and_answers_and_other_rows_take_no_text(
     tmp_path: Path,
 ) -> None:
