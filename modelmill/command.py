@@ -73,8 +73,8 @@ def main(
     events = Events.from_environment(name, rank)
     if "RANK" not in os.environ:
         events.emit("started", pid=os.getpid())
-        if os.environ.get(POD_VARIABLE):
-            end_with_parent()
+    if "RANK" in os.environ or os.environ.get(POD_VARIABLE):
+        end_with_parent()
     try:
         settings = settings_class.model_validate_json(parsed.settings)
         made = launch(stage, settings, arguments, events) if launch is not None else None

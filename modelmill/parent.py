@@ -1,5 +1,7 @@
 """A step ends with the process that started it, where that one's end would be told to nobody.
 
+One of several processes of a step ends with the one that started them all: a killed step leaves none that trains on.
+
 Kubeflow Pipelines starts a step from its launcher, which ends at SIGTERM and passes no signal on
 (`backend/src/v2/component/launcher_v2.go` starts the step and waits). Argo Workflows' emissary lets the container end
 about a second later. What a step can do in that second it does: it stops waiting for nodes, and takes its TrainJob with

@@ -14,6 +14,8 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import psutil
+
 from tests.kubernetes_standin import Cluster, Object
 from tests.modelmill.trainjob.played import condition, ended, node_pod, running
 from tests.servers import free_ports
@@ -45,9 +47,11 @@ class Trainer:
                 self._judge(job)
 
     def kill(self, number: int) -> None:
-        """End a node as a machine's memory that is full does."""
+        """End a node as a machine's memory that is full does: with all that runs in its container."""
         [name] = [name for name in self.processes if f"-node-0-{number}-" in name]
-        os.killpg(self.processes[name].pid, signal.SIGKILL)
+        first = psutil.Process(self.processes[name].pid)
+        for process in (first, *first.children(recursive=True)):
+            process.kill()
 
     def end(self) -> None:
         """Leave no process behind."""
