@@ -89,6 +89,7 @@ def measure_language(step: Step, settings: EvaluateSettings, model: str, corpus:
         calibration_error=0.0,
         checks=tuple(checks({"test": figures}, spans, settings.thresholds, (), len(texts))),
         data=Data(splits={name: Split(rows=dataset.rows(name)) for name in dataset.splits}),
+        ask=samples[0].prompt if samples else "",
         samples=samples,
         sampling={**asdict(predictor.sampling)} if settings.task == "causal-lm" else {"mask_rate": _MASK_RATE},
         lineage=facts.get("lineage", {}),

@@ -81,6 +81,7 @@ def measure(
         intervals=spans,
         checks=tuple(checks(metrics, spans, settings.thresholds, (), rows)),
         data=Data(splits={name: Split(rows=held.dataset.rows(name)) for name in held.dataset.splits}),
+        ask=asked[0] if asked else "",
         samples=tuple(
             Sample(prompt=word, answer=str(near)) for word, near in zip(asked, predictor.predict(asked), strict=True)
         ),

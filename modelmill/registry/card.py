@@ -81,8 +81,7 @@ def _head(report: Report, name: str) -> Iterator[str]:
 def _calling(report: Report, facts: Mapping[str, Any], name: str) -> Iterator[str]:
     served = interface({"task": report.task, **facts})
     version = report.registered.version if report.registered else "VERSION"
-    asked = json.loads(report.ask) if report.ask.startswith("{") else {}
-    row = asked or dict.fromkeys(served.columns, "…")
+    row = _asked(report) or dict.fromkeys(served.columns, "…")
     shown = ", ".join(f"{json.dumps(key, ensure_ascii=False)}: {_python(key, value)}" for key, value in row.items())
     answers = [column for column in (served.text, *served.record) if column]
     if served.classes:
@@ -96,6 +95,15 @@ def _calling(report: Report, facts: Mapping[str, Any], name: str) -> Iterator[st
     columns = ", ".join(f"{text(column)} ({kind})" for column, kind in served.columns.items())
     yield f"It takes raw input: {columns}{'; any may be missing' if served.optional else ''}."
     yield f"It answers with {', '.join(answers or ['prediction'])}; `requirements.txt` names the libraries it needs."
+
+
+def _asked(report: Report) -> dict[str, Any]:
+    """Return the row that the report says the model may be asked about; {} where that is a text."""
+    try:
+        found = json.loads(report.ask)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _python(column: str, value: Any) -> str:

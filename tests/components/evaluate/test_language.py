@@ -73,6 +73,7 @@ def test_a_causal_model_is_measured_on_what_its_corpus_holds_out(store: Store, t
         assert report.intervals[name][0] < value < report.intervals[name][1]
     assert [check.passed for check in report.checks] == [True]
     assert [sample.prompt for sample in report.samples] == ["the film is", "a story"]
+    assert report.ask == "the film is"
     assert all(sample.answer for sample in report.samples)
     assert report.sampling == {"temperature": 0.8, "top_p": 0.95, "most_tokens": 48, "seed": 0}
     page = files["report.html"].decode()

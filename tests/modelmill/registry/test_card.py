@@ -119,6 +119,12 @@ def test_other_tasks_have_a_card_too(kind: str) -> None:
         assert "| chrF |" in text
 
 
+@pytest.mark.parametrize("ask", ["{not JSON", "[1]", "what is {this}?"])
+def test_a_row_that_is_a_text_is_shown_by_its_column(ask: str) -> None:
+    text = card(made.targets_report().adding(ask=ask), {"task": "sequence-to-sequence"}, "replies")
+    assert "pandas.DataFrame([{\"text\": '…'}])" in text
+
+
 def test_no_clock_and_no_folder_is_in_a_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = card(full(), FACTS, "reviews")
     monkeypatch.chdir(tmp_path)
