@@ -100,6 +100,8 @@ def test_a_better_model_is_promoted_and_taken_back_by_commands(
 
 
 @pytest.mark.slow
+# Three whole runs.
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(("task", "mlflow_on"), WHERE, indirect=["mlflow_on"])
 def test_a_better_model_is_promoted_by_the_pipeline_and_once_taken_back_stays_so(
     task: str, mlflow_on: dict[str, str], tmp_path: Path
