@@ -1,4 +1,4 @@
-"""A model and what it learns from without labels, and the language models among them, by objective."""
+"""Language models and vectors of words, and what they learn from without labels, by objective."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
