@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -97,6 +98,13 @@ def test_every_step_explains_itself(stage: str) -> None:
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     assert f"python -m components.{stage}" in done.stdout
     assert "--settings" in done.stdout
+
+
+def test_every_test_is_among_those_that_are_run() -> None:
+    told = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]["testpaths"]
+    run = {path for pattern in told for path in ROOT.glob(pattern)}
+    files = [path for path in (ROOT / "tests").rglob("test_*.py")]
+    assert [path for path in files if not run & {path, *path.parents}] == []
 
 
 def test_no_file_names_an_index_or_a_folder_of_one_machine() -> None:
