@@ -103,7 +103,7 @@ def test_every_step_explains_itself(stage: str) -> None:
 def test_every_test_is_among_those_that_are_run() -> None:
     told = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]["testpaths"]
     run = {path for pattern in told for path in ROOT.glob(pattern)}
-    files = [path for path in (ROOT / "tests").rglob("test_*.py")]
+    files = (ROOT / "tests").rglob("test_*.py")
     assert [path for path in files if not run & {path, *path.parents}] == []
 
 
