@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 # Of the tests, what needs Debian's parts (tools/install-debian) runs only where they are.
 SYSTEM := $(shell command -v chromium >/dev/null 2>&1 && ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 && echo yes)
-# Files of tests go to this many processes, one more than there are cores, for they wait much; what a file starts, it
+# Files of tests go to this many processes, one more than two cores, for they wait much; what a file starts, it
 # starts once.
 WORKERS ?= 3
 RUN_TESTS := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder

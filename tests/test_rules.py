@@ -92,6 +92,17 @@ def test_a_stage_of_the_data_image_never_loads_torch(stage: str) -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize(
+    "module",
+    ["components.finetune.run", "components.finetune.tables", "components.finetune.images", "components.pretrain.run",
+     "modelmill.models.predict", "modelmill.models.table_predictor", "modelmill.models.image_predictor"],
+)  # fmt: skip
+def test_tables_and_pictures_do_without_transformers(module: str) -> None:
+    code = f"import sys, {module}; print('transformers' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "False"
+
+
 @pytest.mark.parametrize("stage", COMPONENTS)
 def test_every_step_explains_itself(stage: str) -> None:
     command = [sys.executable, "-m", f"components.{stage}", "--help"]
