@@ -200,9 +200,12 @@ def cancel(run: RunName, profile: ProfilePath, as_json: Json = False) -> None:
 
     connection, _ = connect(profile, as_json=as_json)
     found = find_run(connection, run)
-    cancel_run(connection, found)
-    if any(kind.nodes > 1 for kind in connection.profile.nodes.values()):
-        _free_nodes(connection.namespace, found)
+    try:
+        cancel_run(connection, found)
+    finally:
+        # Of a run that was cancelled before, too: Kubernetes may not have been reached then.
+        if any(kind.nodes > 1 for kind in connection.profile.nodes.values()):
+            _free_nodes(connection.namespace, found)
     way = f"modelmill runs resume {found} --profile {profile}"
     say(as_json, {"run": found, "state": "stopping"}, lambda: f"run {found} is being stopped; go on with it: {way}")
 

@@ -178,7 +178,7 @@ def test_a_cancelled_runs_trainjobs_are_deleted_and_no_others(
     assert f"kubectl -n modelmill delete trainjobs -l modelmill/run={one.run}" in err
     with kubernetes() as cluster:
         monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig(tmp_path)))
-        for name, run in (("ours", other.run), ("theirs", third.run)):
+        for name, run in (("first", one.run), ("ours", other.run), ("theirs", third.run)):
             reference = {"name": "torch-distributed", "kind": "ClusterTrainingRuntime"}
             labels = {"modelmill/run": run, "modelmill/step": "pretrain"}
             job = {"metadata": {"name": name, "labels": labels}, "spec": {"runtimeRef": reference}}
@@ -189,6 +189,10 @@ def test_a_cancelled_runs_trainjobs_are_deleted_and_no_others(
         assert cluster.get("trainjobs", "ours") is None
         assert cluster.get("trainjobs", "theirs") is not None
         assert kfp.runs[other.run].state == "CANCELING"
+        # The first run is stopping already; what it left goes all the same.
+        code, _, err = modelmill(monkeypatch, capsys, ["runs", "cancel", one.run, "--profile", path])
+        assert (code, cluster.get("trainjobs", "first")) == (2, None), err
+        assert "is stopping already" in err
 
 
 def test_two_runs_are_compared_by_settings_that_differ_and_by_figures(
