@@ -8,8 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, distributed
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
 
 from modelmill.errors import UserError
 from modelmill.training.data import Batch
@@ -41,6 +39,9 @@ def divide(model: torch.nn.Module, objective: Objective, device: torch.device) -
 
     Collective: all processes call it, with the same weights.
     """
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
     mesh = init_device_mesh(device.type, (distributed.get_world_size(),))
     divided = copy.deepcopy(model)
     for layer in _layers(divided):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+from modelmill import kubeconfig
 from modelmill.errors import ModelmillError
 
 Object = dict[str, Any]
@@ -59,23 +60,17 @@ class Api:
         """Return the API as a pod of the cluster reaches it, or as KUBECONFIG says.
 
         Raises:
-            ModelmillError: there is neither.
+            ModelmillError: there is neither, or it cannot be read.
         """
-        from kubernetes import client, config
-
-        configuration = client.Configuration()
         try:
-            if os.environ.get("KUBECONFIG"):
-                config.load_kube_config(os.environ["KUBECONFIG"], client_configuration=configuration)
-            else:
-                config.load_incluster_config(client_configuration=configuration)
-        except config.ConfigException as error:
+            made = kubeconfig.client()
+        except ModelmillError as error:
             raise ModelmillError(
                 f"Kubernetes cannot be asked for nodes: {error}; a kind with several nodes trains in a cluster"
             ) from error
         named = os.environ.get("MODELMILL_NAMESPACE")
         read = _NAMESPACE_FILE.read_text().strip() if not named and _NAMESPACE_FILE.is_file() else ""
-        return cls(client=client.ApiClient(configuration), namespace=named or read or "default")
+        return cls(client=made, namespace=named or read or "default")
 
     def get(self, plural: str, name: str) -> Object | None:
         """Return an object, or None where there is none of that name.

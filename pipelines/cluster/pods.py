@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from modelmill.errors import without_credentials
-from pipelines.cluster.kubernetes import connect
+from modelmill import kubeconfig
+from modelmill.errors import ModelmillError, without_credentials
 
 T = TypeVar("T")
 
@@ -107,7 +107,7 @@ class Pods:
             if self._api is None:
                 from kubernetes import client
 
-                self._api = client.CoreV1Api(connect())
+                self._api = client.CoreV1Api(kubeconfig.client())
             answer = ask(self._api)
         except Exception as error:  # noqa: BLE001 - what the client raises is of many kinds, and none is worth a run
             self.why_not = _why(error)
@@ -165,7 +165,8 @@ def _why(error: Exception) -> str:
     status = getattr(error, "status", None)
     if status == 403:
         return "Kubernetes gives no right to read pods here"
-    return f"Kubernetes is not reached ({status or type(error).__name__})"
+    why = error if isinstance(error, ModelmillError) else status or type(error).__name__
+    return f"Kubernetes is not reached ({why})"
 
 
 def _short(text: str) -> str:

@@ -1,9 +1,8 @@
 """The TrainJobs of a run, which a step that was killed before it could has left behind."""
 
-from modelmill.errors import ModelmillError
+from modelmill import kubeconfig
 from modelmill.trainjob.client import Api, Refused
 from modelmill.trainjob.spec import RUN_LABEL
-from pipelines.cluster.kubernetes import connect
 
 
 def delete_trainjobs(namespace: str, run: str) -> list[str]:
@@ -12,12 +11,7 @@ def delete_trainjobs(namespace: str, run: str) -> list[str]:
     Raises:
         ModelmillError: Kubernetes is not reached, or does not allow it.
     """
-    from kubernetes.config import ConfigException
-
-    try:
-        api = Api(client=connect(), namespace=namespace)
-    except ConfigException as error:
-        raise ModelmillError(f"Kubernetes is not reached: {error}") from error
+    api = Api(client=kubeconfig.client(), namespace=namespace)
     try:
         names = [str(job["metadata"]["name"]) for job in api.find("trainjobs", labelSelector=f"{RUN_LABEL}={run}")]
     except Refused as refused:

@@ -2,12 +2,11 @@
 
 import contextlib
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from modelmill.errors import ModelmillError
+from modelmill.kubeconfig import NoCluster, client
 from modelmill.profile import FromConfigMap, FromSecret, Profile
 from pipelines.doctor.finding import Doctor, Seen
 
@@ -25,32 +24,6 @@ class Refused(ModelmillError):  # noqa: N818 - it is an answer
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
         self.status = status
-
-
-def client() -> Any | str:
-    """Return a client of the person's cluster, or of the pod's; else why there is none.
-
-    Raises:
-        ModelmillError: the configuration cannot be read.
-    """
-    from kubernetes import client as api
-    from kubernetes import config
-
-    named = os.environ.get("KUBECONFIG")
-    file = Path(named.split(os.pathsep)[0] if named else "~/.kube/config").expanduser()
-    made = api.Configuration()
-    # One look, one question.
-    made.retries = False
-    try:
-        if file.is_file():
-            config.load_kube_config(config_file=named, client_configuration=made)
-        elif os.environ.get("KUBERNETES_SERVICE_HOST"):
-            config.load_incluster_config(client_configuration=made)
-        else:
-            return f"no {file}: nobody here is known to a cluster (set KUBECONFIG)"
-    except (config.ConfigException, OSError, ValueError) as error:
-        raise ModelmillError(f"{file}: no configuration of kubectl's: {error}") from error
-    return api.ApiClient(made)
 
 
 @contextlib.contextmanager
@@ -94,13 +67,8 @@ def look_at_kubernetes(doctor: Doctor, profile: Profile) -> None:
     try:
         made = client()
     except ModelmillError as error:
-        made = ""
-        said = str(error)
-        doctor.look(GROUP, "API server", lambda: Seen(saw=said, outcome="missing"), "kubectl config view", stops=True)
-        return
-    if isinstance(made, str):
-        reason = made
-        doctor.look(GROUP, "API server", lambda: Seen(saw=reason, outcome="unknown"), stops=True)
+        seen = Seen(saw=str(error), outcome="unknown" if isinstance(error, NoCluster) else "missing")
+        doctor.look(GROUP, "API server", lambda: seen, "kubectl config view", stops=True)
         return
     core = api.CoreV1Api(made)
     if not doctor.look(GROUP, "API server", lambda: _version(made), "kubectl cluster-info", stops=True):
