@@ -1,5 +1,6 @@
 """What a person sees of a run: the steps live, and a table at the end."""
 
+import contextlib
 import sys
 import termios
 import time
@@ -23,8 +24,8 @@ _MARKS = {
     "failed": ("✗", "red"),
     "stopped": ("■", "yellow"),
 }
-# What a person wants to know of each stage, from its summary.
-_FIGURES: Mapping[str, tuple[str, ...]] = {
+# What a person wants to know of each stage, from its summary; of several ways to say a thing, the first that it can.
+_FIGURES: Mapping[str, tuple[str | tuple[str, ...], ...]] = {
     "resolve": (),
     "ingest": (
         "{corpus_kept:,} of {corpus_read:,} corpus rows kept",
@@ -37,7 +38,11 @@ _FIGURES: Mapping[str, tuple[str, ...]] = {
         "{labelled_rows:,} pictures of {size} x {size} x {channels}",
         "{rows:,} rows of {features:,} features",
     ),
-    "pretrain": ("validation loss {validation_loss:.3f}", "{tokens_per_second:,.0f} tokens/s", "{precision}"),
+    "pretrain": (
+        "validation loss {validation_loss:.3f}",
+        ("{tokens_per_second:,.0f} tokens/s", "{samples_per_second:,.0f} rows/s"),
+        "{precision}",
+    ),
     "finetune": (
         "validation accuracy {validation_accuracy:.3f}",
         "validation mse {validation_mse:.4g}",
@@ -146,13 +151,12 @@ def duration(seconds: float) -> str:
 
 def figures(step: StepState) -> str:
     """Return a step's main figures as one line; those that a step does not have are left out."""
-    stage = stage_of(step.name)
     parts = []
-    for text in _FIGURES[stage]:
-        try:
-            parts.append(text.format_map(step.summary))
-        except (KeyError, ValueError):
-            continue
+    for ways in _FIGURES[stage_of(step.name)]:
+        for text in (ways,) if isinstance(ways, str) else ways:
+            with contextlib.suppress(KeyError, ValueError):
+                parts.append(text.format_map(step.summary))
+                break
     return ", ".join(parts)
 
 

@@ -38,12 +38,13 @@ class Window:
     def figures(self) -> dict[str, float]:
         """Return the figures of the steps that were counted, and of the time since the window began."""
         seconds = time.perf_counter() - self.began
-        return {
-            "loss": self.mean_loss(),
-            "samples_per_second": self.rows / seconds,
-            "tokens_per_second": self.tokens / seconds,
-            "data_wait_share": self.waited / seconds,
-        }
+        return {"loss": self.mean_loss(), **self.rates(seconds), "data_wait_share": self.waited / seconds}
+
+    def rates(self, seconds: float) -> dict[str, float]:
+        """Return how many rows, and of rows with tokens how many of these, there were in a second."""
+        rates = {"samples_per_second": self.rows / seconds}
+        # A picture, or a row of a table, counts as one token.
+        return rates if self.tokens == self.rows else {**rates, "tokens_per_second": self.tokens / seconds}
 
 
 @dataclass(kw_only=True)
@@ -79,8 +80,7 @@ class Meter:
             return {}
         done = self.flops_per_token * self.whole.tokens / self.seconds
         return {
-            "tokens_per_second": round(self.whole.tokens / self.seconds, 1),
-            "samples_per_second": round(self.whole.rows / self.seconds, 2),
+            **{name: round(rate, 2) for name, rate in self.whole.rates(self.seconds).items()},
             "data_wait_share": round(self.whole.waited / self.seconds, 4),
             "checkpoint_share": round(saving / self.seconds, 4),
             "flop_utilisation": round(done / utilisation.peak(device, precision), 6),

@@ -48,8 +48,8 @@ def cost_of(trained: Trained, estimate: Estimate, kind: NodeKind, recipe: str, *
         rate = _last_rate(recipe, trained.step)
         basis = "not known: no run of this recipe here yet"
         if rate is not None and trained.tokens is not None:
-            hours = trained.tokens / rate / 3600
-            basis = f"{rate:,.0f} tokens a second, as the last run here"
+            hours = trained.tokens / rate[0] / 3600
+            basis = f"{rate[0]:,.0f} {rate[1]} a second, as the last run here"
     price = None if hours is None or kind.price_per_hour is None else hours * kind.price_per_hour * kind.nodes
     return Cost(
         flops=flops,
@@ -60,12 +60,14 @@ def cost_of(trained: Trained, estimate: Estimate, kind: NodeKind, recipe: str, *
     )
 
 
-def _last_rate(recipe: str, step: str) -> float | None:
-    """Return how many tokens a second the last run of a recipe here trained with; a cached step tells of its own."""
+def _last_rate(recipe: str, step: str) -> tuple[float, str] | None:
+    """Return how much a second the last run of a recipe here trained with, and of what; a cached step tells its own."""
     for folder in former_runs(recipe):
         summary = _summary(folder, step)
-        if summary.get("tokens_per_second"):
-            return float(summary["tokens_per_second"])
+        # Where tokens are not told, a row is one.
+        for figure, unit in (("tokens_per_second", "tokens"), ("samples_per_second", "rows")):
+            if summary.get(figure):
+                return float(summary[figure]), unit
     return None
 
 

@@ -49,6 +49,12 @@ def test_a_steps_figures_leave_out_what_it_does_not_have() -> None:
     )
 
 
+def test_of_rows_without_tokens_the_rows_are_told() -> None:
+    rates = {"samples_per_second": 223.17}
+    assert figures(StepState("pretrain", summary=rates)) == "223 rows/s"
+    assert figures(StepState("pretrain", summary={**rates, "tokens_per_second": 14431.6})) == "14,432 tokens/s"
+
+
 def test_progress_tells_rate_and_time_left(tmp_path: Path) -> None:
     run = _run(tmp_path)
     run.take({"step": "pretrain", "kind": "started", "time": 100.0, "pid": 1})
