@@ -9,7 +9,6 @@ it runs.
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
 import warnings
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipelines.recipe import Recipe
+from pipelines.step_processes import StepProcesses, loaded_for
 
 RunnerName = Literal["subprocess", "docker"]
 
@@ -49,16 +49,15 @@ def _runner(name: RunnerName, recipe: Recipe) -> Any:
         return docker_runner.runner(recipe)
     from kfp import local
 
-    let_container_components_run()
+    let_container_components_run(StepProcesses(loaded_for(recipe.task)))
     return local.SubprocessRunner(use_venv=False)
 
 
-def let_container_components_run() -> None:
+def let_container_components_run(processes: StepProcesses) -> None:
     """Make kfp.local's subprocess runner take container components, whose command runs here as it would in its image.
 
     Three functions of kfp are replaced, in this place only: the check that refuses such components; the replacement of
-    the text `python3` in every argument, settings included; and the one that starts the process, which kfp lets inherit
-    standard input.
+    the text `python3` in every argument, settings included; and the one that starts the process.
 
     Raises:
         AttributeError: kfp has no such function any more.
@@ -70,16 +69,11 @@ def let_container_components_run() -> None:
     getattr(handler.SubprocessTaskHandler, "validate_not_container_component")  # noqa: B009 - it is to fail if absent
     handler.SubprocessTaskHandler.validate_not_container_component = lambda _self, _command: None
     handler.replace_python_executable = _replace_first
-    handler.run_local_subprocess = _run
+    handler.run_local_subprocess = lambda full_command, env_vars=None: processes.run(full_command, env_vars)
 
 
 def _replace_first(full_command: list[str], new_executable: str) -> list[str]:
     return [new_executable if full_command[0] == "python3" else full_command[0], *full_command[1:]]
-
-
-def _run(full_command: list[str], env_vars: dict[str, str] | None = None) -> int:
-    environment: dict[str, Any] = {**os.environ, **(env_vars or {})}
-    return subprocess.run(full_command, env=environment, stdin=subprocess.DEVNULL, check=False).returncode
 
 
 def _end_with_parent() -> None:

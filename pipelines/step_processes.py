@@ -1,0 +1,95 @@
+"""The processes of a run's steps here, forked from one that has loaded what they all need.
+
+To load torch, transformers and MLflow takes a process longer than most steps of a small recipe take to run. The first
+step that the cache has no answer for begins as any process does; while it runs, a fork server loads for those after it.
+"""
+
+import atexit
+import multiprocessing
+import os
+import runpy
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from multiprocessing import forkserver
+from pathlib import Path
+
+from modelmill.home import share_cores
+from modelmill.settings import Task
+
+Environment = Mapping[str, str]
+
+# What every recipe's steps use, and what those of each task do beside. A module that is missing here costs seconds, and
+# one that is not needed memory that the steps share.
+_ALL = (
+    "pipelines.recipe", "mlflow.store.tracking.sqlalchemy_store", "modelmill.tracking", "components.preprocess.run",
+    "components.pretrain.run", "components.finetune.run", "components.evaluate.run", "components.register.run",
+)  # fmt: skip
+_PICTURES = ("components.pretrain.pictures", "components.finetune.images", "modelmill.models.image_predictor")
+_TABLES = ("components.finetune.tables", "modelmill.models.table_predictor")
+_TEXT = ("components.pretrain.language", "components.finetune.text")
+_LOADED: Mapping[Task, tuple[str, ...]] = {
+    "image-classification": _PICTURES,
+    "table-classification": _TABLES,
+    "table-regression": _TABLES,
+}
+# On Apple's systems a forked process may not use the system's frameworks, and no process may use CUDA after a fork.
+_FORKS = sys.platform == "linux" and not Path("/dev/nvidiactl").exists()
+
+
+def loaded_for(task: Task) -> tuple[str, ...]:
+    """Return the modules that steps of a task's recipe load."""
+    return (*_ALL, *_LOADED.get(task, _TEXT))
+
+
+class StepProcesses:
+    """Runs the steps of one run, one after the other; `modules` are what they load."""
+
+    def __init__(self, modules: Sequence[str]) -> None:
+        self._modules = list(modules)
+        self._loading = False
+
+    def run(self, command: Sequence[str], env: Environment | None = None) -> int:
+        """Run a step's command to its end and return its exit code, which is negative after a signal."""
+        environment = {**os.environ, **(env or {})}
+        module = _module(command)
+        if self._loading and module:
+            return self._forked(module, command[3:], environment)
+        if _FORKS and module and module != "components.resolve":
+            self._load()
+        return subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, check=False).returncode
+
+    def _load(self) -> None:
+        share_cores()
+        multiprocessing.set_forkserver_preload(self._modules)
+        forkserver.ensure_running()
+        self._loading = True
+
+    def _forked(self, module: str, arguments: Sequence[str], environment: Environment) -> int:
+        process = multiprocessing.get_context("forkserver").Process(
+            target=_become, args=(module, list(arguments), dict(environment))
+        )
+        process.start()
+        process.join()
+        assert process.exitcode is not None
+        return process.exitcode
+
+
+def _module(command: Sequence[str]) -> str:
+    """Return the module that a command runs with this interpreter, '' where it is another kind of command."""
+    return command[2] if command[:2] == [sys.executable, "-m"] else ""
+
+
+def _become(module: str, arguments: list[str], environment: dict[str, str]) -> None:
+    """Be, in a forked process, what `python -m MODULE ARGUMENTS` is."""
+    os.environ.clear()
+    os.environ.update(environment)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    sys.argv = [module, *arguments]
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    finally:
+        # multiprocessing ends a process without them.
+        atexit._run_exitfuncs()
