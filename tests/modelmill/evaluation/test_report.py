@@ -2,7 +2,6 @@ import json
 import re
 import subprocess
 import sys
-import time
 from html.parser import HTMLParser
 
 import pytest
@@ -252,23 +251,16 @@ def test_what_is_no_report_is_refused() -> None:
         render({"version": 1})
 
 
-def test_the_page_is_drawn_quickly_and_without_heavy_libraries() -> None:
+def test_the_page_is_drawn_without_heavy_libraries() -> None:
     program = (
-        "import sys, time\n"
+        "import sys\n"
         "from modelmill.evaluation.document import Report\n"
         "from modelmill.evaluation.report import render\n"
         "report = Report.read(sys.stdin.read())\n"
-        "start = time.perf_counter()\n"
         "render(report)\n"
         "heavy = {'torch', 'sklearn', 'matplotlib', 'mlflow', 'numpy', 'pyarrow'} & set(sys.modules)\n"
-        "print(time.perf_counter() - start, *sorted(heavy))\n"
+        "print(*sorted(heavy))\n"
     )
     text = full_report().to_json()
     done = subprocess.run([sys.executable, "-c", program], input=text, capture_output=True, text=True, check=True)
-    seconds, *heavy = done.stdout.split()
-    assert heavy == []
-    # 0.08 s on an idle core; the first drawing imports jinja2 and compiles the template.
-    assert float(seconds) < 1
-    start = time.perf_counter()
-    render(full_report())
-    assert time.perf_counter() - start < 1
+    assert done.stdout.split() == []
