@@ -22,6 +22,9 @@ _MARKS = {
     "stopped": ("■", "yellow"),
     "stopping": ("■", "yellow"),
 }
+_ASIDES = {"starting": "starting", "pending": "waits", "cached": "cached", "failed": "failed", "stopped": "stopped"}
+# Where Kubernetes says nothing, or nothing yet.
+_CAUSES = {"starting": "asks the cache", "pending": "waits for its node and image"}
 
 
 class ClusterView:
@@ -62,22 +65,23 @@ class ClusterView:
 
 
 def table(run: ClusterRun, currency: str) -> RenderableType:
-    """Return the table of a run: step, state, time, kind of node, cost, and why it waits or failed."""
+    """Return the table of a run: step, state, time, kind of node, cost; and below it why steps wait, or failed."""
     made = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    made.add_column("step")
+    made.add_column("step", no_wrap=True)
     made.add_column("time", justify="right", no_wrap=True)
-    made.add_column("node", style="dim")
+    made.add_column("node", style="dim", no_wrap=True)
     made.add_column(f"cost ({currency})", justify="right", no_wrap=True)
-    made.add_column("", overflow="fold")
+    made.add_column("", no_wrap=True)
     for step in run.steps:
         made.add_row(
             Text.assemble(_mark(step.state), " ", (step.name, "dim" if step.state == "waiting" else "")),
             _time(step),
             step.kind,
             "" if step.cost is None or step.state == "waiting" else f"{step.cost:.2f}",
-            _aside(step),
+            Text(_ASIDES.get(step.state, ""), style="dim"),
         )
-    return made
+    # Of any length, and a terminal may be narrow.
+    return Group(made, *(_cause(step) for step in run.steps if step.cause or step.state in _CAUSES))
 
 
 def title(run: ClusterRun, currency: str) -> Text:
@@ -105,11 +109,5 @@ def _time(step: ClusterStep) -> str:
     return "" if step.state in {"waiting", "starting", "cached"} else duration(step.seconds)
 
 
-def _aside(step: ClusterStep) -> Text:
-    if step.state == "pending":
-        return Text(step.cause or "waits for its node and image", style="yellow")
-    if step.state == "starting":
-        return Text("asking the cache", style="dim")
-    if step.state in {"failed", "stopped"}:
-        return Text(step.cause, style="red" if step.state == "failed" else "yellow")
-    return Text("cached" if step.state == "cached" else "", style="dim")
+def _cause(step: ClusterStep) -> Text:
+    return Text(f"{step.name}: {step.cause or _CAUSES[step.state]}", "red" if step.state == "failed" else "yellow")
