@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from multiprocessing import forkserver
 from pathlib import Path
 
-from modelmill.home import share_cores
 from modelmill.settings import Task
 
 Environment = Mapping[str, str]
@@ -60,7 +59,6 @@ class StepProcesses:
         return subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, check=False).returncode
 
     def _load(self) -> None:
-        share_cores()
         multiprocessing.set_forkserver_preload(self._modules)
         forkserver.ensure_running()
         self._loading = True
