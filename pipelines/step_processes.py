@@ -33,7 +33,7 @@ _LOADED: Mapping[Task, tuple[str, ...]] = {
     "table-regression": _TABLES,
 }
 # On Apple's systems a forked process may not use the system's frameworks, and no process may use CUDA after a fork.
-_FORKS = sys.platform == "linux" and not Path("/dev/nvidiactl").exists()
+FORKS = sys.platform == "linux" and not Path("/dev/nvidiactl").exists()
 
 
 def loaded_for(task: Task) -> tuple[str, ...]:
@@ -54,7 +54,7 @@ class StepProcesses:
         module = _module(command)
         if self._loading and module:
             return self._forked(module, command[3:], environment)
-        if _FORKS and module and module != "components.resolve":
+        if FORKS and module and module != "components.resolve":
             self._load()
         return subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, check=False).returncode
 

@@ -61,6 +61,7 @@ def test_a_pod_is_known_by_its_account_or_told_that_it_has_none(file: Path, monk
         "\x00\x01",
         "current-context: here",
         WHOLE.replace("contexts: [", "contexts: [1, "),
+        WHOLE.replace("nobody}", "nobody"),
     ],
 )
 def test_a_broken_file_is_named_and_shows_no_credential(file: Path, text: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any, get_args
 import pytest
 
 from modelmill.settings import Task
-from pipelines.step_processes import loaded_for
+from pipelines.step_processes import FORKS, loaded_for
 
 # Tells what it is, and ends as its first argument says.
 STEP = """
@@ -62,7 +62,7 @@ def _run(folder: Path, hows: Sequence[str]) -> tuple[int, list[int], list[dict[s
     return pid, codes, [json.loads((folder / f"{n}.json").read_text()) for n in range(len(hows))], said
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="steps are forked on Linux")
+@pytest.mark.skipif(not FORKS, reason="steps are forked on Linux without a GPU")
 def test_a_forked_step_is_told_and_ends_like_one_that_is_started(tmp_path: Path) -> None:
     hows = ["done", "done", "wrong", "failed", "killed", "done"]
     runner, codes, told, said = _run(tmp_path, hows)

@@ -260,7 +260,7 @@ def test_a_process_that_is_killed_is_followed_by_one_that_finishes_at_once(
     left = len(list(folder.iterdir()))
     assert left > 4
     began = time.monotonic()
-    # Not of all: what else the other one left, a lease that was being written, goes too.
+    # Of blobs: the other one may have left things of other kinds.
     removed = {one["kind"]: one["removed"] for one in collect(grown.store, client, settings())["kinds"]}
     assert removed["blobs"] == left - 4
     # It does not wait for a sign of life from a process that it can see is gone.
