@@ -65,7 +65,7 @@ class StepProcesses:
 
     def _forked(self, module: str, arguments: Sequence[str], environment: Environment) -> int:
         process = multiprocessing.get_context("forkserver").Process(
-            target=_become, args=(module, list(arguments), dict(environment))
+            target=_step, args=(module, list(arguments), dict(environment))
         )
         process.start()
         process.join()
@@ -78,13 +78,17 @@ def _module(command: Sequence[str]) -> str:
     return command[2] if command[:2] == [sys.executable, "-m"] else ""
 
 
-def _become(module: str, arguments: list[str], environment: dict[str, str]) -> None:
-    """Be, in a forked process, what `python -m MODULE ARGUMENTS` is."""
-    os.environ.clear()
-    os.environ.update(environment)
+def _step(module: str, arguments: list[str], environment: dict[str, str]) -> None:
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
+    become(module, arguments, environment)
+
+
+def become(module: str, arguments: Sequence[str], environment: Environment) -> None:
+    """Be, in a forked process, what `python -m MODULE ARGUMENTS` is, but for the standard streams, which are kept."""
+    os.environ.clear()
+    os.environ.update(environment)
     sys.argv = [module, *arguments]
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)

@@ -19,8 +19,8 @@ import pytest
 import yaml
 
 from tests import servers
+from tests.commands import modelmill
 from tests.modelmill.web_server import Served, serving
-from tests.pipelines.test_cli import modelmill
 from tests.pipelines.test_run import RECIPES
 
 QUICK = ("finetune.folds=null", "evaluate.robustness=[]", "evaluate.explain=0", "finetune.epochs=5")

@@ -19,8 +19,8 @@ from modelmill.models.folder import save_model
 from modelmill.models.predict import load_predictor
 from modelmill.store import open_store
 from tests import answering
+from tests.commands import clean_environment
 from tests.modelmill.models.test_server import _ask
-from tests.pipelines.test_cli import clean_environment
 from tests.servers import MlflowServer
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -1,12 +1,13 @@
 """The command line as a person uses it: exit codes, messages, JSON."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.commands import modelmill
 
 RECIPE = """\
 name: shop
@@ -14,20 +15,6 @@ task: text-classification
 ingest: {{labelled: [{{uri: {data}}}]}}
 register: {{name: shop}}
 """
-BIN = Path(sys.executable).parent / "modelmill"
-
-
-def clean_environment() -> dict[str, str]:
-    """Return the environment of a person who has told nothing."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("MODELMILL_", "MLFLOW_"))}
-
-
-def modelmill(
-    *arguments: str, cwd: Path, env: dict[str, str] | None = None, stdin: str | None = None
-) -> subprocess.CompletedProcess[str]:
-    command = [str(BIN), *arguments]
-    environment = {**clean_environment(), **(env or {})}
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, input=stdin, check=False)
 
 
 def _recipe(folder: Path, data: str = "shop.csv") -> Path:

@@ -15,7 +15,7 @@ from modelmill import __version__
 from modelmill.images import image
 from modelmill.profile import Images
 from tests import docker_engine
-from tests.pipelines.test_cli import BIN, modelmill
+from tests.commands import BIN, modelmill
 from tests.pipelines.test_run import RECIPES, cached, run, small_recipe
 
 # From nothing, base and image included, it takes nine minutes.

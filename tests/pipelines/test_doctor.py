@@ -24,9 +24,9 @@ from pipelines.doctor.images import Name
 from pipelines.doctor.nodes import amount
 from pipelines.doctor.store import probe
 from pipelines.profile_file import load
+from tests.commands import BIN, clean_environment, modelmill
 from tests.kfp_standin import KfpStandIn, kfp_server
 from tests.kubernetes_standin import Cluster, kubernetes
-from tests.pipelines.test_cli import BIN, clean_environment, modelmill
 from tests.registry_standin import Registry, registry
 from tests.servers import MlflowServer, S3Server, free_ports
 from tests.way import Way, way_to

@@ -13,7 +13,7 @@ from socketserver import ThreadingUnixStreamServer
 import pytest
 
 from pipelines import engine
-from tests.pipelines.test_cli import modelmill
+from tests.commands import modelmill
 from tests.pipelines.test_run import small_recipe
 
 

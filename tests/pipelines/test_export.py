@@ -10,7 +10,7 @@ from modelmill.models.interface import interface
 from modelmill.scoring.golden import Wanted, golden_rows
 from modelmill.store import open_store
 from tests import answering, pictures
-from tests.pipelines.test_cli import modelmill
+from tests.commands import modelmill
 
 
 @pytest.fixture(scope="module")

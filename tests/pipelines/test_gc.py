@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from modelmill.store import open_store
-from tests.pipelines.test_cli import modelmill
+from tests.commands import modelmill
 from tests.pipelines.test_models import models
 from tests.pipelines.test_run import RECIPES, cached, run
 

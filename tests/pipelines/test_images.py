@@ -10,7 +10,7 @@ import pytest
 
 from modelmill.errors import UserError
 from pipelines import images
-from tests.pipelines.test_cli import modelmill
+from tests.commands import modelmill
 
 ROOT = Path(__file__).resolve().parents[2]
 SECRET = "https://somebody:secret@index.invalid/simple"

@@ -8,8 +8,8 @@ import pytest
 
 from modelmill.registry.promotion import Promotions
 from modelmill.store import open_store
+from tests.commands import modelmill
 from tests.modelmill.registry.made import local_client, promotions, version
-from tests.pipelines.test_cli import modelmill
 from tests.pipelines.test_run import RECIPES, run
 
 # MLflow's own dealings with SQLAlchemy, which in other tests go on in a server.

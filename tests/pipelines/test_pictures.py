@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests import pictures
-from tests.pipelines.test_cli import BIN, modelmill
+from tests.commands import BIN, modelmill
 from tests.pipelines.test_run import _answers, _wait_for, run
 from tests.servers import free_ports
 

@@ -19,7 +19,7 @@ from modelmill.training.outline import Estimate, Outline
 from pipelines import cli
 from pipelines.plan import make
 from pipelines.plan.memory import Setting, least_shards, limit, memory, most_rows
-from tests.pipelines.test_cli import modelmill
+from tests.commands import modelmill
 from tests.pipelines.test_run import RECIPES, cached, run, small_recipe
 
 PROFILE = Path(__file__).resolve().parents[2] / "pipelines" / "profiles" / "cluster.yaml"

@@ -13,7 +13,7 @@ import pytest
 
 from pipelines.progress import said
 from tests import answering, samples, servers
-from tests.pipelines.test_cli import BIN, modelmill
+from tests.commands import BIN, modelmill
 
 TEXTS = [text for text, _ in samples.reviews(3000, seed=9)]
 

@@ -9,7 +9,7 @@ import yaml
 from modelmill.errors import UserError
 from pipelines.profile_file import check_resources, load
 from pipelines.recipe_file import load as load_recipe
-from tests.pipelines.test_cli import modelmill
+from tests.commands import modelmill
 
 ROOT = Path(__file__).resolve().parents[2] / "pipelines"
 RIGHT = """\

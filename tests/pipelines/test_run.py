@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.commands import BIN, clean_environment, modelmill
 from tests.modelmill.registry.test_notify import webhook
-from tests.pipelines.test_cli import BIN, clean_environment, modelmill
 from tests.servers import MlflowServer, S3Server, free_ports
 
 RECIPES = Path(__file__).resolve().parents[2] / "pipelines" / "recipes"

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests import tables
-from tests.pipelines.test_cli import BIN, modelmill
+from tests.commands import BIN, modelmill
 from tests.pipelines.test_run import cached, run
 from tests.servers import free_ports
 

@@ -1,0 +1,58 @@
+"""The command line as a test types it, in a process forked from one that has loaded what commands load.
+
+To load kfp, torch and MLflow takes a process longer than most commands take to do their work. One fork server serves a
+whole test session; where a command is to be started as a person starts it, `BIN` is.
+"""
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pipelines.step_processes import become, loaded_for
+
+BIN = Path(sys.executable).parent / "modelmill"
+_LOADED = (
+    "pipelines.compiling", "pipelines.graph", "kfp.client", "kubernetes.client",
+    "modelmill.models.predict", *loaded_for("text-classification"), *loaded_for("table-regression"),
+    *loaded_for("image-classification"),
+)  # fmt: skip
+
+
+def clean_environment() -> dict[str, str]:
+    """Return the environment of a person who has told nothing."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("MODELMILL_", "MLFLOW_"))}
+
+
+def modelmill(
+    *arguments: str, cwd: Path, env: Mapping[str, str] | None = None, stdin: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run `modelmill ARGUMENTS` to its end; `env` is added to a clean environment."""
+    environment = {**clean_environment(), **(env or {})}
+    multiprocessing.set_forkserver_preload(list(_LOADED))
+    with tempfile.TemporaryDirectory() as folder:
+        streams = [Path(folder, name) for name in ("stdin", "stdout", "stderr")]
+        for stream in streams:
+            stream.touch()
+        streams[0].write_text(stdin or "")
+        process = multiprocessing.get_context("forkserver").Process(
+            target=_command, args=(arguments, environment, cwd, streams)
+        )
+        process.start()
+        process.join()
+        assert process.exitcode is not None
+        said = [stream.read_text() for stream in streams[1:]]
+    return subprocess.CompletedProcess([str(BIN), *arguments], process.exitcode, *said)
+
+
+def _command(arguments: Sequence[str], environment: Mapping[str, str], cwd: Path, streams: Sequence[Path]) -> None:
+    for number, stream in enumerate(streams):
+        opened = os.open(stream, os.O_RDWR | os.O_APPEND)
+        os.dup2(opened, number, inheritable=True)
+        os.close(opened)
+    os.chdir(cwd)
+    sys.path[0] = str(BIN.parent)
+    become("pipelines.cli", arguments, environment)
