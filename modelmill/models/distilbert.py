@@ -9,6 +9,7 @@ from torch import Tensor
 from transformers import DistilBertForMaskedLM, DistilBertForQuestionAnswering, DistilBertForSequenceClassification
 
 from modelmill.models.family import Family
+from modelmill.models.padded import padded
 from modelmill.models.roberta import span_logits
 
 
@@ -16,8 +17,9 @@ def masked_logits(model: Any, ids_BT: Tensor, wanted_BK: Tensor, real_BK: Tensor
     """Return the vocabulary's logits [M, V] at the real ones of the wanted positions; no position is padding."""
     x_BTD = model.distilbert(input_ids=ids_BT).last_hidden_state
     x_MD = x_BTD.gather(1, wanted_BK[:, :, None].expand(-1, -1, x_BTD.shape[2]))[real_BK]
-    logits_MV: Tensor = model.vocab_projector(model.vocab_layer_norm(model.activation(model.vocab_transform(x_MD))))
-    return logits_MV
+    return padded(
+        lambda y_MD: model.vocab_projector(model.vocab_layer_norm(model.activation(model.vocab_transform(y_MD)))), x_MD
+    )
 
 
 def class_logits(model: Any, ids_BT: Tensor, attention_BT: Tensor) -> Tensor:

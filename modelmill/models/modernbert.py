@@ -22,6 +22,7 @@ from transformers.models.modernbert.modeling_modernbert import apply_rotary_pos_
 from modelmill.models.architecture import Architecture
 from modelmill.models.attention import attend
 from modelmill.models.family import Family
+from modelmill.models.padded import padded
 
 
 def new_config(architecture: Architecture, vocabulary: int, max_tokens: int, pad: int) -> ModernBertConfig:
@@ -45,9 +46,7 @@ def new_config(architecture: Architecture, vocabulary: int, max_tokens: int, pad
 
 def masked_logits(model: Any, ids_BT: Tensor, wanted_BK: Tensor, real_BK: Tensor) -> Tensor:
     """Return the vocabulary's logits [M, V] at the real ones of the wanted positions; no position is padding."""
-    hidden_MD = encode_at(model.model, ids_BT, wanted_BK)[real_BK]
-    logits_MV: Tensor = model.decoder(model.head(hidden_MD))
-    return logits_MV
+    return padded(lambda x_MD: model.decoder(model.head(x_MD)), encode_at(model.model, ids_BT, wanted_BK)[real_BK])
 
 
 def class_logits(model: Any, ids_BT: Tensor, attention_BT: Tensor) -> Tensor:

@@ -10,12 +10,12 @@ from transformers import RobertaForMaskedLM, RobertaForQuestionAnswering, Robert
 
 from modelmill.models import bert
 from modelmill.models.family import Family
+from modelmill.models.padded import padded
 
 
 def masked_logits(model: Any, ids_BT: Tensor, wanted_BK: Tensor, real_BK: Tensor) -> Tensor:
     """Return the vocabulary's logits [M, V] at the real ones of the wanted positions; no position is padding."""
-    logits_MV: Tensor = model.lm_head(bert.encode_at(model.roberta, ids_BT, None, wanted_BK)[real_BK])
-    return logits_MV
+    return padded(model.lm_head, bert.encode_at(model.roberta, ids_BT, None, wanted_BK)[real_BK])
 
 
 def class_logits(model: Any, ids_BT: Tensor, attention_BT: Tensor) -> Tensor:

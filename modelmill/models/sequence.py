@@ -27,6 +27,7 @@ from modelmill.errors import UserError
 from modelmill.models import text
 from modelmill.models.architecture import EncoderDecoder
 from modelmill.models.decoding import Decoding
+from modelmill.models.padded import padded
 
 _CLASSES: Mapping[str, Any] = {
     "t5": T5ForConditionalGeneration,
@@ -209,7 +210,7 @@ def target_logits(model: Any, ids_BT: Tensor, attention_BT: Tensor, inputs_BU: T
     hidden_MD = hidden_BUD[wanted_BU]
     if getattr(model.config, "scale_decoder_outputs", False):
         hidden_MD = hidden_MD * model.config.d_model**-0.5
-    logits_MV: Tensor = model.lm_head(hidden_MD)
+    logits_MV = padded(model.lm_head, hidden_MD)
     bias_1V = getattr(model, "final_logits_bias", None)
     return logits_MV if bias_1V is None else logits_MV + bias_1V
 
