@@ -53,6 +53,8 @@ def _command(arguments: Sequence[str], environment: Mapping[str, str], cwd: Path
         opened = os.open(stream, os.O_RDWR | os.O_APPEND)
         os.dup2(opened, number, inheritable=True)
         os.close(opened)
+    # multiprocessing has put nothing in its place.
+    sys.stdin = os.fdopen(0, closefd=False)
     os.chdir(cwd)
     sys.path[0] = str(BIN.parent)
     become("pipelines.cli", arguments, environment)
