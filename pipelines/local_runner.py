@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from pipelines.recipe import Recipe
 from pipelines.step_processes import StepProcesses, loaded_for
+from pipelines.steps import Stage
 
 RunnerName = Literal["subprocess", "docker"]
 
@@ -33,7 +34,7 @@ def main(folder: Path, runner: RunnerName) -> None:
     asked = json.loads((folder / "recipe.json").read_text())
     recipe = Recipe.model_validate_json(json.dumps(asked["recipe"]))
     root = str(folder.parent.parent / "kfp")
-    local.init(_runner(runner, recipe), pipeline_root=root, enable_caching=True)
+    local.init(_runner(runner, recipe, asked["until"]), pipeline_root=root, enable_caching=True)
     task = build(recipe, asked["until"])()
     outputs: dict[str, dict[str, str]] = {}
     for name, value in task.outputs.items():
@@ -42,14 +43,14 @@ def main(folder: Path, runner: RunnerName) -> None:
     (folder / "outputs.json").write_text(json.dumps(outputs))
 
 
-def _runner(name: RunnerName, recipe: Recipe) -> Any:
+def _runner(name: RunnerName, recipe: Recipe, until: Stage) -> Any:
     if name == "docker":
         from pipelines import docker_runner
 
         return docker_runner.runner(recipe)
     from kfp import local
 
-    let_container_components_run(StepProcesses(loaded_for(recipe.task)))
+    let_container_components_run(StepProcesses(loaded_for(recipe.task, until)))
     return local.SubprocessRunner(use_venv=False)
 
 

@@ -1,7 +1,7 @@
 """The processes of a run's steps here, forked from one that has loaded what they all need.
 
-To load torch, transformers and MLflow takes a process longer than most steps of a small recipe take to run. The first
-step that the cache has no answer for begins as any process does; while it runs, a fork server loads for those after it.
+To load torch, transformers and MLflow takes a process longer than most steps of a small recipe take to run. `resolve`,
+the first step, begins as any process does; while it runs, a fork server loads for those after it.
 """
 
 import atexit
@@ -13,21 +13,22 @@ import sys
 from collections.abc import Mapping, Sequence
 from multiprocessing import forkserver
 from pathlib import Path
+from typing import get_args
 
 from modelmill.settings import Task
+from pipelines.steps import Stage
 
 Environment = Mapping[str, str]
 
-# What every recipe's steps use, and what those of each task do beside. A module that is missing here costs seconds, and
-# one that is not needed memory that the steps share.
-_ALL = (
-    "pipelines.recipe", "mlflow.store.tracking.sqlalchemy_store", "modelmill.tracking", "components.preprocess.run",
-    "components.pretrain.run", "components.finetune.run", "components.evaluate.run", "components.register.run",
-)  # fmt: skip
+# What the steps up to each stage use, and what training and measuring use of each task beside. A module that is missing
+# here costs seconds, and one that is not needed memory that the steps share.
+_ALL = ("pipelines.recipe", "mlflow.store.tracking.sqlalchemy_store", "modelmill.tracking")
+_STAGES: Mapping[Stage, str] = {stage: f"components.{stage}.run" for stage in get_args(Stage)}
+_DATA: tuple[Stage, ...] = ("ingest", "preprocess")
 _PICTURES = ("components.pretrain.pictures", "components.finetune.images", "modelmill.models.image_predictor")
 _TABLES = ("components.finetune.tables", "modelmill.models.table_predictor")
 _TEXT = ("components.pretrain.language", "components.finetune.text")
-_LOADED: Mapping[Task, tuple[str, ...]] = {
+_TASKS: Mapping[Task, tuple[str, ...]] = {
     "image-classification": _PICTURES,
     "table-classification": _TABLES,
     "table-regression": _TABLES,
@@ -36,32 +37,27 @@ _LOADED: Mapping[Task, tuple[str, ...]] = {
 FORKS = sys.platform == "linux" and not Path("/dev/nvidiactl").exists()
 
 
-def loaded_for(task: Task) -> tuple[str, ...]:
-    """Return the modules that steps of a task's recipe load."""
-    return (*_ALL, *_LOADED.get(task, _TEXT))
+def loaded_for(task: Task, until: Stage = "register") -> tuple[str, ...]:
+    """Return the modules that steps of a task's recipe load, up to and with a stage."""
+    stages = list(_STAGES)[: list(_STAGES).index(until) + 1]
+    return (*_ALL, *map(_STAGES.__getitem__, stages), *(() if until in _DATA else _TASKS.get(task, _TEXT)))
 
 
 class StepProcesses:
-    """Runs the steps of one run, one after the other; `modules` are what they load."""
+    """Runs the steps of one run, one after the other; `modules` are what those after `resolve` load."""
 
     def __init__(self, modules: Sequence[str]) -> None:
-        self._modules = list(modules)
-        self._loading = False
+        if FORKS:
+            multiprocessing.set_forkserver_preload(list(modules))
+            forkserver.ensure_running()
 
     def run(self, command: Sequence[str], env: Environment | None = None) -> int:
         """Run a step's command to its end and return its exit code, which is negative after a signal."""
         environment = {**os.environ, **(env or {})}
         module = _module(command)
-        if self._loading and module:
-            return self._forked(module, command[3:], environment)
         if FORKS and module and module != "components.resolve":
-            self._load()
+            return self._forked(module, command[3:], environment)
         return subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, check=False).returncode
-
-    def _load(self) -> None:
-        multiprocessing.set_forkserver_preload(self._modules)
-        forkserver.ensure_running()
-        self._loading = True
 
     def _forked(self, module: str, arguments: Sequence[str], environment: Environment) -> int:
         process = multiprocessing.get_context("forkserver").Process(
