@@ -1,7 +1,8 @@
 """The processes of a run's steps here, forked from one that has loaded what they all need.
 
-To load torch, transformers and MLflow takes a process longer than most steps of a small recipe take to run. `resolve`,
-the first step, begins as any process does; while it runs, a fork server loads for those after it.
+To load torch, transformers and MLflow takes a process longer than most steps of a small recipe take to run. `resolve`
+and `ingest` begin as any process does, so that what is wrong with the data is told at once; while they run, a fork
+server loads for those after them.
 """
 
 import atexit
@@ -20,11 +21,11 @@ from pipelines.steps import Stage
 
 Environment = Mapping[str, str]
 
+_STARTED = ("components.resolve", "components.ingest")
 # What the steps up to each stage use, and what training and measuring use of each task beside. A module that is missing
 # here costs seconds, and one that is not needed memory that the steps share.
 _ALL = ("pipelines.recipe", "mlflow.store.tracking.sqlalchemy_store", "modelmill.tracking")
-_STAGES: Mapping[Stage, str] = {stage: f"components.{stage}.run" for stage in get_args(Stage)}
-_DATA: tuple[Stage, ...] = ("ingest", "preprocess")
+_STAGES: tuple[Stage, ...] = get_args(Stage)
 _PICTURES = ("components.pretrain.pictures", "components.finetune.images", "modelmill.models.image_predictor")
 _TABLES = ("components.finetune.tables", "modelmill.models.table_predictor")
 _TEXT = ("components.pretrain.language", "components.finetune.text")
@@ -38,16 +39,19 @@ FORKS = sys.platform == "linux" and not Path("/dev/nvidiactl").exists()
 
 
 def loaded_for(task: Task, until: Stage = "register") -> tuple[str, ...]:
-    """Return the modules that steps of a task's recipe load, up to and with a stage."""
-    stages = list(_STAGES)[: list(_STAGES).index(until) + 1]
-    return (*_ALL, *map(_STAGES.__getitem__, stages), *(() if until in _DATA else _TASKS.get(task, _TEXT)))
+    """Return the modules that forked steps of a task's recipe load, up to and with a stage; none for no such step."""
+    stages = _STAGES[1 : _STAGES.index(until) + 1]
+    if not stages:
+        return ()
+    models = _TASKS.get(task, _TEXT) if len(stages) > 1 else ()
+    return (*_ALL, *(f"components.{stage}.run" for stage in stages), *models)
 
 
 class StepProcesses:
-    """Runs the steps of one run, one after the other; `modules` are what those after `resolve` load."""
+    """Runs the steps of one run, one after the other; `modules` are what those that are forked load."""
 
     def __init__(self, modules: Sequence[str]) -> None:
-        if FORKS:
+        if FORKS and modules:
             multiprocessing.set_forkserver_preload(list(modules))
             forkserver.ensure_running()
 
@@ -55,7 +59,7 @@ class StepProcesses:
         """Run a step's command to its end and return its exit code, which is negative after a signal."""
         environment = {**os.environ, **(env or {})}
         module = _module(command)
-        if FORKS and module and module != "components.resolve":
+        if FORKS and module and module not in _STARTED:
             return self._forked(module, command[3:], environment)
         return subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, check=False).returncode
 

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,8 +19,8 @@ from tests import docker_engine
 from tests.commands import BIN, modelmill
 from tests.pipelines.test_run import RECIPES, cached, run, small_recipe
 
-# From nothing, base and image included, it takes nine minutes.
-pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(1200)]
+# From nothing, base and image included, it takes nine minutes; what is not marked slow, four.
+pytestmark = [pytest.mark.system, pytest.mark.timeout(1200)]
 # A part of what tells pip its index; no image may hold it.
 MARKER = "index-of-nobody.invalid"
 DOCKER = ("--runner", "docker")
@@ -103,10 +104,22 @@ def test_an_image_without_a_place_to_write_says_so(data_image: dict[str, Any], c
         made.remove(force=True)
 
 
-def test_the_image_holds_no_compiler_no_bytecode_and_no_cache(data_image: dict[str, Any], client: Any) -> None:
+def test_what_a_step_loads_is_bytecode_already(data_image: dict[str, Any], client: Any) -> None:
+    look = """
+    import sys
+    from pathlib import Path
+    import components.ingest.run, components.preprocess.run, components.register.run
+    kept = {name: str(getattr(module, "__cached__", "")) for name, module in sys.modules.items()}
+    ours = {name: path for name, path in kept.items() if path.startswith("/opt/modelmill/")}
+    print([name for name, path in ours.items() if not Path(path).exists()], len(ours) > 500)
+    """
+    assert _inside(client, "python3", "-c", textwrap.dedent(look)) == "[] True\n"
+
+
+def test_the_image_holds_no_compiler_and_no_cache(data_image: dict[str, Any], client: Any) -> None:
     look = """
     for name in gcc cc c++ g++ clang make ld; do command -v $name; done
-    find / -xdev -path /proc -prune -o -name '*.pyc' -path '/opt/*' -print -o -path '*/.cache/pip' -print \\
+    find / -xdev -path /proc -prune -o -path '*/.cache/pip' -print \\
         -o -name 'certificates.pem' -print -o -path /build -print 2>/dev/null
     true
     """
@@ -123,12 +136,14 @@ def test_nothing_that_tells_pip_its_index_is_left_in_the_image(data_image: dict[
     assert _inside(client, "sh", "-c", look, user="0:0") == ""
 
 
+@pytest.mark.slow
 def test_the_same_checkout_builds_the_same_image(
     data_image: dict[str, Any], env: dict[str, str], tmp_path: Path
 ) -> None:
     assert _built(env, tmp_path)["id"] == data_image["id"]
 
 
+@pytest.mark.slow
 def test_a_digest_is_known_once_an_image_was_pushed(env: dict[str, str], client: Any, tmp_path: Path) -> None:
     with docker_engine.registry(tmp_path) as address:
         told = {**env, "MODELMILL_REGISTRY": f"{address}/team"}
@@ -145,6 +160,7 @@ def test_a_digest_is_known_once_an_image_was_pushed(env: dict[str, str], client:
     assert Images(**pinned).data.startswith(f"{address}/team/modelmill-data@sha256:")  # type: ignore[union-attr]
 
 
+@pytest.mark.slow
 def test_a_run_that_needs_an_image_which_is_not_there_does_not_start(
     data_image: dict[str, Any], env: dict[str, str], tmp_path: Path
 ) -> None:
@@ -176,6 +192,7 @@ def test_a_recipe_in_containers_comes_to_the_addresses_of_one_in_processes(
     assert plain["datasets"] == contained["datasets"]
 
 
+@pytest.mark.slow
 def test_a_second_run_in_containers_or_in_processes_answers_from_the_cache(
     spam: tuple[Path, dict[str, Any]], env: dict[str, str]
 ) -> None:
@@ -185,6 +202,7 @@ def test_a_second_run_in_containers_or_in_processes_answers_from_the_cache(
     assert cached(run(RECIPES / "spam_tiny.yaml", *again, cwd=folder)) == {"ingest", "preprocess"}
 
 
+@pytest.mark.slow
 def test_logs_files_and_tracking_of_steps_in_containers_are_where_and_whose_they_always_are(
     spam: tuple[Path, dict[str, Any]], data_image: dict[str, Any], client: Any
 ) -> None:
@@ -203,6 +221,7 @@ def test_logs_files_and_tracking_of_steps_in_containers_are_where_and_whose_they
     assert not _left(client)
 
 
+@pytest.mark.slow
 def test_a_step_that_fails_in_a_container_is_told_as_one_in_a_process(
     data_image: dict[str, Any], env: dict[str, str], client: Any, tmp_path: Path
 ) -> None:
@@ -219,6 +238,7 @@ def test_a_step_that_fails_in_a_container_is_told_as_one_in_a_process(
     assert not _left(client)
 
 
+@pytest.mark.slow
 def test_an_image_in_which_no_step_can_begin_is_told(
     data_image: dict[str, Any], env: dict[str, str], client: Any, tmp_path: Path
 ) -> None:
@@ -269,6 +289,7 @@ def _started(folder: Path, env: dict[str, str], client: Any) -> tuple[subprocess
     return process, container
 
 
+@pytest.mark.slow
 def test_ctrl_c_lets_the_step_end_and_leaves_no_container(
     data_image: dict[str, Any], env: dict[str, str], client: Any, tmp_path: Path
 ) -> None:
@@ -281,6 +302,7 @@ def test_ctrl_c_lets_the_step_end_and_leaves_no_container(
     assert {step["state"] for step in json.loads(run_json.read_text())["steps"]} == {"done", "stopped"}
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_takes_its_container_with_it(
     data_image: dict[str, Any], env: dict[str, str], client: Any, tmp_path: Path
 ) -> None:
@@ -290,6 +312,7 @@ def test_a_run_that_is_killed_takes_its_container_with_it(
     _waits(lambda: not _left(client), "the container outlived its run")
 
 
+@pytest.mark.slow
 def test_a_container_that_is_killed_is_told(
     data_image: dict[str, Any], env: dict[str, str], client: Any, tmp_path: Path
 ) -> None:
@@ -299,6 +322,7 @@ def test_a_container_that_is_killed_is_told(
     assert (process.returncode, "ingest: the process ended without a word" in said) == (1, True), said
 
 
+@pytest.mark.slow
 def test_what_a_killed_runner_left_is_gone_after_the_next_run(
     data_image: dict[str, Any], env: dict[str, str], client: Any, tmp_path: Path
 ) -> None:
