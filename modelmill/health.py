@@ -7,11 +7,13 @@ import argparse
 import importlib
 import json
 import os
+import pkgutil
 import platform
 import shutil
 import sys
 import tempfile
 import urllib.request
+from collections.abc import Iterator
 from importlib import metadata
 from typing import Any
 
@@ -40,12 +42,30 @@ _PACKAGES = {
     "train": {**_SHARED, "scikit-learn": "sklearn", "safetensors": "safetensors", "torch": "torch"}
     | {"torchvision": "torchvision", "transformers": "transformers"},
 }
+# Of `components`, those whose steps run in the image.
+_STEPS = {
+    "data": ("resolve", "ingest", "preprocess", "register", "notify"),
+    "train": ("pretrain", "finetune", "evaluate"),
+}
+# What steps load once they need it, and so is not loaded with them.
+_TRACKING = (
+    "mlflow.entities",
+    "mlflow.pyfunc",
+    "mlflow.store.tracking.rest_store",
+    "mlflow.tracking",
+    "mlflow.types.schema",
+)
+_S3 = ("boto3.s3.transfer", "botocore.endpoint", "botocore.handlers", "botocore.httpsession", "botocore.signers")
+_LATER = {
+    "data": (*_TRACKING, *_S3, "charset_normalizer", "ftfy", "jieba", "lingua", "sentencepiece", "trafilatura"),
+    "train": (*_TRACKING, *_S3, "modelmill.models.server", "torch._dynamo", "torch._inductor.compile_fx"),
+}
 
 
 def health(*, imports: bool = False, serving: str | None = None) -> dict[str, Any]:
     """Return what this image is.
 
-    `imports` also loads its packages, which takes seconds; `serving` asks a server at that address, too.
+    `imports` also loads its packages and steps, which takes seconds; `serving` asks a server at that address, too.
 
     Raises:
         ModelmillError: a package is missing or cannot be loaded, nothing can be written for a while, or the server
@@ -54,7 +74,7 @@ def health(*, imports: bool = False, serving: str | None = None) -> dict[str, An
     kind = os.environ.get(IMAGE_VARIABLE, "data")
     packages = {name: _version(name) for name in _PACKAGES[kind]}
     if imports:
-        for module in _PACKAGES[kind].values():
+        for module in (*_PACKAGES[kind].values(), *_modules(kind), *_LATER[kind]):
             _load(module)
     if serving is not None:
         _ask(serving)
@@ -74,6 +94,16 @@ def _version(name: str) -> str:
         return metadata.version(name)
     except metadata.PackageNotFoundError as error:
         raise ModelmillError(f"package {name} is not installed; build the image from its lock again") from error
+
+
+def _modules(kind: str) -> Iterator[str]:
+    """Yield the modules of an image's steps, but for their specification for KFP, which is not in an image."""
+    for step in _STEPS[kind]:
+        for found in pkgutil.walk_packages(
+            importlib.import_module(f"components.{step}").__path__, f"components.{step}."
+        ):
+            if not found.name.endswith((".__main__", ".component")):
+                yield found.name
 
 
 def _load(module: str) -> None:
@@ -109,7 +139,7 @@ def _ask(address: str) -> None:
 def main() -> int:
     """Print what this image is; return 1 where something is wrong with it."""
     parser = argparse.ArgumentParser(prog="python3 -m modelmill.health", description=__doc__.splitlines()[0])
-    parser.add_argument("--imports", action="store_true", help="load the packages, too")
+    parser.add_argument("--imports", action="store_true", help="load the packages and the steps, too")
     here = f"http://127.0.0.1:{_PORT}"
     parser.add_argument(
         "--serving", nargs="?", const=here, metavar="ADDRESS", help=f"ask the server there, too; {here} if left out"
