@@ -3,9 +3,12 @@
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from importlib.resources import files
 from typing import Any
 
-import kubernetes_validate
+from jsonschema import Draft202012Validator, ValidationError
+from referencing import Registry, Resource
 
 VERSION = "1.36"
 # What Trainer's webhook keeps for itself (pkg/constants of kubeflow/trainer).
@@ -18,13 +21,41 @@ def problem(body: Mapping[str, Any]) -> str:
     if body.get("apiVersion") == _TRAINER:
         return _trainer_problem(body)
     try:
-        kubernetes_validate.validate(dict(body), VERSION, strict=True)
-    except kubernetes_validate.ValidationError as error:
+        check(body)
+    except ValidationError as error:
         return f"{'.'.join(map(str, error.path))}: {error.message}"
-    except kubernetes_validate.SchemaNotFoundError as error:
+    except FileNotFoundError:
         # Objects of others' kinds, such as Kueue's: there is nothing on PyPI to hold them against.
-        return "" if "." in str(body.get("apiVersion", "")).partition("/")[0] else str(error.message)
+        api = str(body.get("apiVersion", ""))
+        return "" if "." in api.partition("/")[0] else f"Kubernetes {VERSION} has no {body.get('kind')} in {api!r}"
     return ""
+
+
+def check(body: Mapping[str, Any]) -> None:
+    """Hold an object against Kubernetes' strict schemas, which kubernetes-validate brings.
+
+    Its own function reads all of them for each object.
+
+    Raises:
+        ValidationError: the object is not as the schema says.
+        FileNotFoundError: Kubernetes has no such kind.
+    """
+    _validator(str(body.get("kind")), str(body.get("apiVersion"))).validate(dict(body))
+
+
+@cache
+def _validator(kind: str, version: str) -> Draft202012Validator:
+    # networking.k8s.io/v1 is in the schemas' names networking-v1.
+    group = re.sub(r"^([^./]*)(?:\.[^/]*)?/", r"\1-", version)
+    schema = _schema(f"{kind.lower()}-{group}.json")
+    registry: Registry[Any] = schema @ (_schema("_definitions.json") @ Registry())
+    return Draft202012Validator(schema.contents, registry=registry)
+
+
+@cache
+def _schema(name: str) -> "Resource[Any]":
+    folder = files("kubernetes_validate") / "kubernetes-json-schema" / f"v{VERSION}.0-local-strict"
+    return Resource.from_contents(json.loads((folder / name).read_text()))
 
 
 def _trainer_problem(body: Mapping[str, Any]) -> str:

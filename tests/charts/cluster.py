@@ -12,9 +12,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-import kubernetes_validate
-
-from tests.charts.kserve import KUBERNETES
+from tests.kubernetes_models import VERSION, check
 
 _KINDS = {
     "": ("ConfigMap", "PersistentVolumeClaim", "Secret", "Service", "ServiceAccount"),
@@ -47,16 +45,16 @@ def _groups() -> dict[str, Any]:
 @contextlib.contextmanager
 def cluster(folder: Path, secrets: list[dict[str, Any]]) -> Iterator[Path]:
     """Answer for a cluster that has these Secrets and nothing else; yield the file that tells helm of it."""
-    minor = KUBERNETES.split(".")[1]
+    minor = VERSION.split(".")[1]
     there: dict[str, Any] = {
-        "/version": {"major": "1", "minor": minor, "gitVersion": f"v{KUBERNETES}.0"},
+        "/version": {"major": "1", "minor": minor, "gitVersion": f"v{VERSION}.0"},
         "/api": {"kind": "APIVersions", "versions": ["v1"]},
         "/apis": _groups(),
         "/api/v1": _resources(""),
         **{f"/apis/{group}/v1": _resources(group) for group in _KINDS if group},
     }
     for secret in secrets:
-        kubernetes_validate.validate(secret, KUBERNETES, strict=True)
+        check(secret)
         said = secret["metadata"]
         there[f"/api/v1/namespaces/{said['namespace']}/secrets/{said['name']}"] = secret
 

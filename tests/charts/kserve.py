@@ -8,9 +8,8 @@ is those fields beside the ones of a pod, which are held against Kubernetes' own
 from typing import Any
 
 import jsonschema
-import kubernetes_validate
 
-KUBERNETES = "1.36"
+from tests.kubernetes_models import check
 
 _INTEGER = {"type": "integer"}
 _STRINGS = {"type": "object", "additionalProperties": {"type": "string"}}
@@ -75,7 +74,7 @@ def validate(service: dict[str, Any]) -> None:
     own = {name: value for name, value in predictor.items() if name in _PREDICTOR}
     jsonschema.validate({**service, "spec": {**service["spec"], "predictor": own}}, _SCHEMA)
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "predictor"}, "spec": pod_of(predictor)}
-    kubernetes_validate.validate(pod, KUBERNETES, strict=True)
+    check(pod)
 
 
 def pod_of(predictor: dict[str, Any]) -> dict[str, Any]:

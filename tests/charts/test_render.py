@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-import kubernetes_validate
 import pytest
 
 from tests.charts import kserve
 from tests.charts.helm import CHART, Helm, Object, containers, of_kind, pods
+from tests.kubernetes_models import check
 
 LONG = "a-release-whose-name-has-all-of-the-53-letters-it-may"
 
@@ -15,7 +15,7 @@ def valid(each: Object) -> None:
     if each["kind"] == "InferenceService":
         kserve.validate(each)
     else:
-        kubernetes_validate.validate(each, kserve.KUBERNETES, strict=True)
+        check(each)
 
 
 def test_helm_finds_nothing_to_say_of_any_set_of_values(helm: Helm, values: Path) -> None:
