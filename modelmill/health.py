@@ -49,17 +49,18 @@ _STEPS = {
 }
 # What steps load once they need it, and so is not loaded with them.
 _TRACKING = (
-    "mlflow.entities",
-    "mlflow.pyfunc",
-    "mlflow.store.tracking.rest_store",
-    "mlflow.tracking",
+    "mlflow.entities", "mlflow.pyfunc", "mlflow.store.model_registry.sqlalchemy_store",
+    "mlflow.store.tracking.rest_store", "mlflow.store.tracking.sqlalchemy_store", "mlflow.tracking",
     "mlflow.types.schema",
-)
+)  # fmt: skip
 _S3 = ("boto3.s3.transfer", "botocore.endpoint", "botocore.handlers", "botocore.httpsession", "botocore.signers")
 _LATER = {
     "data": (*_TRACKING, *_S3, "charset_normalizer", "ftfy", "jieba", "lingua", "sentencepiece", "trafilatura"),
-    "train": (*_TRACKING, *_S3, "modelmill.models.server", "torch._dynamo", "torch._inductor.compile_fx"),
-}
+    "train": (
+        *_TRACKING, *_S3, "captum.attr", "modelmill.models.server", "sklearn.feature_extraction.text",
+        "sklearn.linear_model", "torch._dynamo", "torch._inductor.compile_fx",
+    ),
+}  # fmt: skip
 
 
 def health(*, imports: bool = False, serving: str | None = None) -> dict[str, Any]:
