@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pipelines.step_processes import become, loaded_for
+from pipelines.step_processes import FORKS, become, loaded_for
 
 BIN = Path(sys.executable).parent / "modelmill"
 _LOADED = (
@@ -31,7 +31,12 @@ def modelmill(
     *arguments: str, cwd: Path, env: Mapping[str, str] | None = None, stdin: str | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run `modelmill ARGUMENTS` to its end; `env` is added to a clean environment."""
+    command = [str(BIN), *arguments]
     environment = {**clean_environment(), **(env or {})}
+    if not FORKS:
+        return subprocess.run(
+            command, cwd=cwd, env=environment, capture_output=True, text=True, input=stdin or "", check=False
+        )
     multiprocessing.set_forkserver_preload(list(_LOADED))
     with tempfile.TemporaryDirectory() as folder:
         streams = [Path(folder, name) for name in ("stdin", "stdout", "stderr")]
@@ -45,7 +50,7 @@ def modelmill(
         process.join()
         assert process.exitcode is not None
         said = [stream.read_text() for stream in streams[1:]]
-    return subprocess.CompletedProcess([str(BIN), *arguments], process.exitcode, *said)
+    return subprocess.CompletedProcess(command, process.exitcode, *said)
 
 
 def _command(arguments: Sequence[str], environment: Mapping[str, str], cwd: Path, streams: Sequence[Path]) -> None:
