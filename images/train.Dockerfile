@@ -18,9 +18,9 @@ WORKDIR /build
 COPY ${LOCK} ./packages.lock
 COPY images/build.lock images/certificates.pe[m] ./
 # build.lock has what turns a package that is published as source alone into a wheel. 315532800 is the first second of
-# 1980, the earliest that a wheel can hold: files of one lock are the same files whenever they are installed. The tests
-# that packages bring are of no use to a step; in the data image they are 46 MB.
-# Of Amazon's services a step speaks to S3 and to those that give credentials; the others' descriptions are 19 MB.
+# 1980, the earliest that a wheel can hold: files of one lock are the same files whenever they are installed. Of no use to
+# a step are the tests that packages bring, in the data image 46 MB, Arrow's headers and jieba's model for PaddlePaddle,
+# 19 MB, and of Amazon's services all but S3 and those that give credentials, 19 MB.
 RUN export SOURCE_DATE_EPOCH=315532800 PIP_USE_PEP517=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore \
     && if [ -f certificates.pem ]; then export PIP_CERT=/build/certificates.pem; fi \
     && locked="--no-cache-dir --no-compile --no-deps --require-hashes" \
@@ -28,7 +28,8 @@ RUN export SOURCE_DATE_EPOCH=315532800 PIP_USE_PEP517=1 PIP_DISABLE_PIP_VERSION_
     && python3 -m pip install ${locked} --target backend --requirement build.lock \
     && PYTHONPATH=/build/backend python3 -m pip --python /opt/modelmill/venv/bin/python3 install ${locked} \
         --ignore-installed --no-build-isolation --requirement packages.lock \
-    && find /opt/modelmill -type d '(' -name __pycache__ -o -name tests ')' -prune -exec rm -rf {} + \
+    && find /opt/modelmill -type d '(' -name __pycache__ -o -name tests -o -path '*/pyarrow/include' \
+        -o -path '*/jieba/lac_small' ')' -prune -exec rm -rf {} + \
     && find /opt/modelmill/venv/lib/*/site-packages/botocore/data -mindepth 1 -maxdepth 1 -type d \
         ! -name s3 ! -name sts ! -name 'sso*' ! -name signin -exec rm -rf {} + \
     && find /opt/modelmill -exec touch --no-dereference --date=@315532800 {} +
