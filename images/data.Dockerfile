@@ -40,7 +40,7 @@ COPY components ./components
 RUN mkdir packages && chmod -R u=rwX,go=rX . && find . -exec touch --no-dereference --date=@315532800 {} +
 
 # A step's user cannot write bytecode, and without it each step would compile what it loads, for seconds. It is kept for
-# what steps load, apart from the rest, which would be three times as much.
+# what steps load; all of it would be twice as much.
 FROM ${BASE} AS bytecode
 COPY --from=packages /opt/modelmill/venv /opt/modelmill/venv
 COPY --from=code /opt/modelmill /opt/modelmill

@@ -15,6 +15,7 @@ import tempfile
 import urllib.request
 from collections.abc import Iterator
 from importlib import metadata
+from types import ModuleType
 from typing import Any
 
 from modelmill import __version__
@@ -99,17 +100,15 @@ def _version(name: str) -> str:
 
 def _modules(kind: str) -> Iterator[str]:
     """Yield the modules of an image's steps, but for their specification for KFP, which is not in an image."""
-    for step in _STEPS[kind]:
-        for found in pkgutil.walk_packages(
-            importlib.import_module(f"components.{step}").__path__, f"components.{step}."
-        ):
+    for package in (f"components.{step}" for step in _STEPS[kind]):
+        for found in pkgutil.walk_packages(_load(package).__path__, f"{package}."):
             if not found.name.endswith((".__main__", ".component")):
                 yield found.name
 
 
-def _load(module: str) -> None:
+def _load(module: str) -> ModuleType:
     try:
-        importlib.import_module(module)
+        return importlib.import_module(module)
     except Exception as error:
         # Whatever a broken library raises while it is loaded.
         raise ModelmillError(f"module {module} cannot be loaded: {type(error).__name__}: {error}") from error
