@@ -91,3 +91,20 @@ def test_what_no_step_of_a_run_needs_is_not_loaded() -> None:
     code = "import sys; from importlib import import_module; [import_module(name) for name in sys.argv[1:]]\n"
     code += "sys.exit('torch' in sys.modules or 'components.preprocess.run' not in sys.modules)"
     subprocess.run([sys.executable, "-c", code, *loaded_for("text-classification", "preprocess")], check=True)
+
+
+@pytest.mark.parametrize("step", ["resolve", "ingest"])
+def test_steps_that_look_at_the_data_do_not_wait_for_what_others_load(tmp_path: Path, step: str) -> None:
+    # A step of that name which only a process with its own path finds.
+    package = tmp_path / "own" / "components" / step
+    package.mkdir(parents=True)
+    for folder in (package, package.parent):
+        (folder / "__init__.py").touch()
+    (package / "__main__.py").write_text("import os; print(os.getppid(), flush=True)")
+    code = "import os, sys; from pipelines.step_processes import StepProcesses; print(os.getpid(), flush=True)\n"
+    code += "sys.exit(StepProcesses(['time']).run([sys.executable, '-m', sys.argv[1]], {'PYTHONPATH': sys.argv[2]}))"
+    command = [sys.executable, "-c", code, f"components.{step}", str(package.parents[1])]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
+    runner, parent = done.stdout.split()
+    assert parent == runner
