@@ -282,16 +282,27 @@ def _error(run: Run) -> ModelmillError:
     if failed.message:
         error = UserError if failed.exit_code == UserError.exit_code else ModelmillError
         return error(failed.message)
-    return ModelmillError(f"{failed.name}: the process ended without a word (killed, or out of memory)\n{_tail(log)}")
+    ended = "the process ended without a word (killed, or out of memory)"
+    return ModelmillError(f"{failed.name}: {ended}{_last_seen(failed)}\n{_tail(log)}")
 
 
 def _failed_step(run: Run) -> StepState | None:
     return next((step for step in run.steps.values() if step.state in {"failed", "stopped"}), None)
 
 
+def _last_seen(step: StepState) -> str:
+    """Return how far a step had come when it last told of it, '' where it never did."""
+    if not step.progress:
+        return ""
+    what, done, total, unit = (step.progress[key] for key in ("what", "done", "total", "unit"))
+    of = f" of {total:,}" if total else ""
+    return f"; last seen at {done:,}{of} {unit}{'' if what == step.name else f' ({what})'}"
+
+
 def _tail(log: Path) -> str:
-    lines = [f"  | {line}" for line in _last_lines(log)]
-    return "\n".join(lines) if log.is_file() else f"(there is no {log})"
+    if not log.is_file():
+        return f"(there is no {log})"
+    return "\n".join(f"  | {line}" for line in _last_lines(log)) or f"(nothing is in {log})"
 
 
 def _last_lines(log: Path) -> list[str]:
