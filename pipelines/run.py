@@ -7,12 +7,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, BinaryIO, Literal, get_args
 
 from modelmill.command import LOGS_VARIABLE
 from modelmill.errors import Interrupted, ModelmillError, UserError
@@ -149,16 +149,7 @@ def execute(run: Run, watch: Callable[[Run], None], runner_name: RunnerName = "s
     """
     reader = EventReader(run.folder / "events.jsonl")
     with _stop_signals() as stopped, (run.folder / "runner.log").open("ab") as log:
-        runner = subprocess.Popen(
-            [sys.executable, "-m", "pipelines.local_runner", str(run.folder), runner_name],
-            # Held open until this process ends, however it ends: the runner watches it.
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=_environment(run),
-            # Ctrl-C is for this process alone; it stops the steps in order.
-            start_new_session=True,
-        )
+        runner = _start([str(run.folder), runner_name], log, _environment(run))
         asked_at = 0.0
         while runner.poll() is None:
             for event in reader.new():
@@ -178,6 +169,20 @@ def execute(run: Run, watch: Callable[[Run], None], runner_name: RunnerName = "s
     watch(run)
     _tell(run)
     _raise_for(run)
+
+
+def _start(arguments: Sequence[str], log: BinaryIO, environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+    """Start the local runner."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipelines.local_runner", *arguments],
+        # Held open until this process ends, however it ends: the runner watches it.
+        stdin=subprocess.PIPE,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        env=environment,
+        # Ctrl-C is for this process alone; it stops the steps in order.
+        start_new_session=True,
+    )
 
 
 def _environment(run: Run) -> dict[str, str]:

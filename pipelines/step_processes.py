@@ -13,6 +13,8 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from multiprocessing import forkserver
+from multiprocessing.context import ForkServerProcess
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import get_args
 
@@ -50,6 +52,9 @@ def loaded_for(task: Task, until: Stage = "register") -> tuple[str, ...]:
 class StepProcesses:
     """Runs the steps of one run, one after the other; `modules` are what those that are forked load."""
 
+    started: tuple[str, ...] = _STARTED
+    forked: type[BaseProcess] = ForkServerProcess
+
     def __init__(self, modules: Sequence[str]) -> None:
         if FORKS and modules:
             multiprocessing.set_forkserver_preload(list(modules))
@@ -59,14 +64,12 @@ class StepProcesses:
         """Run a step's command to its end and return its exit code, which is negative after a signal."""
         environment = {**os.environ, **(env or {})}
         module = _module(command)
-        if FORKS and module and module not in _STARTED:
+        if FORKS and module and module not in self.started:
             return self._forked(module, command[3:], environment)
         return subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, check=False).returncode
 
     def _forked(self, module: str, arguments: Sequence[str], environment: Environment) -> int:
-        process = multiprocessing.get_context("forkserver").Process(
-            target=_step, args=(module, list(arguments), dict(environment))
-        )
+        process = self.forked(target=_step, args=(module, list(arguments), dict(environment)))
         process.start()
         process.join()
         assert process.exitcode is not None

@@ -1,7 +1,8 @@
 """The command line as a test types it, in a process forked from one that has loaded what commands load.
 
 To load kfp, torch and MLflow takes a process longer than most commands take to do their work. One fork server serves a
-whole test session; where a command is to be started as a person starts it, `BIN` is.
+whole test session; a run forks its runner, and that its steps. Where a command is to be started as a person starts it,
+`BIN` is.
 """
 
 import multiprocessing
@@ -9,14 +10,22 @@ import os
 import subprocess
 import sys
 import tempfile
+import weakref
 from collections.abc import Mapping, Sequence
+from multiprocessing import forkserver
+from multiprocessing.context import ForkProcess, ForkServerProcess
 from pathlib import Path
+from typing import BinaryIO
 
-from pipelines.step_processes import FORKS, become, loaded_for
+import pytest
+
+from pipelines import run
+from pipelines.step_processes import FORKS, StepProcesses, become, loaded_for
 
 BIN = Path(sys.executable).parent / "modelmill"
 _LOADED = (
-    "pipelines.compiling", "pipelines.graph", "kfp.client", "kubernetes.client",
+    __name__, "pipelines.compiling", "pipelines.graph", "pipelines.local_runner", "kfp.client", "kfp.local",
+    "kubernetes.client",
     "modelmill.models.predict", *loaded_for("text-classification"), *loaded_for("table-regression"),
     *loaded_for("image-classification"),
 )  # fmt: skip
@@ -43,9 +52,7 @@ def modelmill(
         for stream in streams:
             stream.touch()
         streams[0].write_text(stdin or "")
-        process = multiprocessing.get_context("forkserver").Process(
-            target=_command, args=(arguments, environment, cwd, streams)
-        )
+        process = ForkServerProcess(target=_command, args=(arguments, environment, cwd, streams))
         process.start()
         process.join()
         assert process.exitcode is not None
@@ -62,4 +69,40 @@ def _command(arguments: Sequence[str], environment: Mapping[str, str], cwd: Path
     sys.stdin = os.fdopen(0, closefd=False)
     os.chdir(cwd)
     sys.path[0] = str(BIN.parent)
+    pytest.MonkeyPatch().setattr(run, "_start", _Runner)
     become("pipelines.cli", arguments, environment)
+
+
+class _Runner:
+    """A local runner that is forked from the command's process; of `subprocess.Popen`, what a run asks of it."""
+
+    def __init__(self, arguments: Sequence[str], log: BinaryIO, environment: Mapping[str, str]) -> None:
+        # Held open as long as the command's process is there.
+        read, held = os.pipe()
+        told = (arguments, environment, {0: read, 1: log.fileno(), 2: log.fileno()}, held)
+        self._process = ForkProcess(target=_run, args=told)
+        self._process.start()
+        os.close(read)
+        assert self._process.pid is not None
+        self.pid = self._process.pid
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+
+def _run(arguments: Sequence[str], environment: Mapping[str, str], streams: Mapping[int, int], held: int) -> None:
+    os.setsid()
+    os.close(held)
+    for number, stream in streams.items():
+        os.dup2(stream, number)
+    # What the command's process is to remove at its end is its own.
+    weakref.finalize._registry.clear()  # type: ignore[attr-defined]
+    patch = pytest.MonkeyPatch()
+    patch.setattr(StepProcesses, "forked", ForkProcess)
+    patch.setattr(StepProcesses, "started", ())
+    patch.setattr(forkserver, "ensure_running", lambda: None)
+    become("pipelines.local_runner", arguments, environment)

@@ -78,7 +78,7 @@ def at_any_request(way: Way, acted: bool, prepare: Callable[[], str], command: C
 
 
 @pytest.mark.parametrize("mlflow_on", ["sqlite"], indirect=True)
-@pytest.mark.parametrize("way", [*ADVICE], indirect=True)
+@pytest.mark.parametrize("way", ["mlflow", pytest.param("s3", marks=pytest.mark.slow)], indirect=True)
 @pytest.mark.parametrize("acted", [pytest.param(False, marks=pytest.mark.slow, id="before-it-acts"), ANSWER_LOST])
 @pytest.mark.parametrize("force", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["by-verdict", "by-force"])
 def test_a_promotion_that_loses_a_server_at_any_request_is_repeated(

@@ -149,7 +149,11 @@ def killed(folder: Path, store_uri: str, sources: Path, cores: int) -> None:
     assert done.returncode == -signal.SIGKILL
 
 
-@pytest.mark.parametrize("cores", [1, 2])
+@pytest.mark.parametrize(
+    ("uri", "cores"),
+    [("folder", 1), ("s3", 2), *(pytest.param(*both, marks=pytest.mark.slow) for both in (("folder", 2), ("s3", 1)))],
+    indirect=["uri"],
+)
 def test_a_killed_step_goes_on_from_its_parts_and_makes_what_it_would_have_made(
     tmp_path: Path, uri: str, cores: int, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -77,6 +77,7 @@ def test_two_processes_make_what_one_makes(tmp_path: Path, monkeypatch: pytest.M
     assert (addresses(tmp_path / "two"), table_address(tmp_path / "two table")) == alone
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("many_batches")
 def test_a_ray_cluster_makes_what_one_process_makes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ray_address: str
@@ -84,23 +85,21 @@ def test_a_ray_cluster_makes_what_one_process_makes(
     alone = addresses(tmp_path / "alone"), table_address(tmp_path / "alone table")
     monkeypatch.setenv("RAY_ADDRESS", ray_address)
     assert (addresses(tmp_path / "ray"), table_address(tmp_path / "ray table")) == alone
+    with workers(little=True, cores=1) as found:
+        assert type(found) is OnRay
 
 
+@pytest.mark.slow
 def test_a_ray_cluster_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "ray://127.0.0.1:1")
     with pytest.raises(ModelmillError, match=r"RAY_ADDRESS ray://127\.0\.0\.1:1"), workers(little=True, cores=1):
         pass
 
 
-def test_who_works_hangs_on_the_work_the_cores_and_the_environment(
-    monkeypatch: pytest.MonkeyPatch, ray_address: str
-) -> None:
+def test_who_works_hangs_on_the_work_and_the_cores() -> None:
     for little, cores, kind in ((True, 2, Here), (False, 1, Here), (False, 2, Beside)):
         with workers(little=little, cores=cores) as found:
             assert type(found) is kind
-    monkeypatch.setenv("RAY_ADDRESS", ray_address)
-    with workers(little=True, cores=1) as found:
-        assert type(found) is OnRay
 
 
 def _double(number: int) -> int:

@@ -15,7 +15,8 @@ from tests.modelmill.registry.made import fresh, promotions, state, version
 from tests.postgresql import BACKENDS
 
 FIFTY = 50
-pytestmark = pytest.mark.parametrize("mlflow_on", BACKENDS, indirect=True)
+SQLITE, POSTGRESQL = BACKENDS
+ON_BOTH = pytest.mark.parametrize("mlflow_on", BACKENDS, indirect=True)
 
 
 @pytest.fixture
@@ -54,6 +55,7 @@ def check_complete(of: Promotions, came: dict[str, str]) -> None:
     assert "was there" not in came.values()
 
 
+@ON_BOTH
 def test_of_fifty_promotions_at_once_one_wins_and_the_others_are_told(models: Promotions) -> None:
     """Each was judged beside the same champion."""
     models.promote(version(models), who="ann")
@@ -67,6 +69,7 @@ def test_of_fifty_promotions_at_once_one_wins_and_the_others_are_told(models: Pr
 
 
 @pytest.mark.slow
+@ON_BOTH
 def test_of_fifty_first_promotions_at_once_one_wins_and_the_others_are_told(models: Promotions) -> None:
     """There is no alias yet, which two may be about to make at the same moment."""
     numbers = [version(models) for _ in range(FIFTY)]
@@ -78,6 +81,7 @@ def test_of_fifty_first_promotions_at_once_one_wins_and_the_others_are_told(mode
 
 
 @pytest.mark.slow
+@ON_BOTH
 def test_fifty_forced_promotions_at_once_are_in_the_history_or_refused(models: Promotions) -> None:
     """Those that saw the champion of before are told, those that came later move on from it."""
     numbers = [version(models, "hold") for _ in range(FIFTY)]
@@ -86,6 +90,7 @@ def test_fifty_forced_promotions_at_once_are_in_the_history_or_refused(models: P
     assert all(what == "moved" or "was to follow" in what for what in came.values())
 
 
+@pytest.mark.parametrize("mlflow_on", [pytest.param(SQLITE, marks=pytest.mark.slow), POSTGRESQL], indirect=True)
 def test_rollbacks_among_forced_promotions_leave_one_champion_and_a_complete_history(models: Promotions) -> None:
     models.promote(version(models), who="ann")
     models.promote(version(models, beside="1"), who="ann")

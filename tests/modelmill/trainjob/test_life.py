@@ -120,6 +120,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
         yield made
 
 
+@pytest.mark.slow
 def test_two_nodes_learn_the_very_model_that_two_processes_of_one_node_do(site: Site, tmp_path: Path) -> None:
     step = site.start("nodes")
     assert step.ended() == 0, step.log()
