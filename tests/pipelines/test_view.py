@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from pipelines.recipe_file import load
-from pipelines.run import Run, StepState
+from pipelines.run import Run, StepState, _error
 from pipelines.steps import step_names
 from pipelines.view import View, _panel, duration, figures, final_table, short
 
@@ -106,6 +106,20 @@ def test_a_step_is_known_as_cached_as_soon_as_one_that_needs_it_starts(tmp_path:
     assert {name for name, step in run.steps.items() if step.state == "cached"} == {
         "ingest", "preprocess", "pretrain", "finetune"
     }  # fmt: skip
+
+
+def test_of_a_step_that_was_killed_what_is_known_is_told(tmp_path: Path) -> None:
+    run = _run(tmp_path)
+    run.steps["ingest"].state = run.state = "failed"
+    ended = "ingest: the process ended without a word (killed, or out of memory)"
+    log = tmp_path / "ingest.log"
+    assert str(_error(run)) == f"{ended}\n(there is no {log})"
+    log.touch()
+    run.take(_progress("ingest", 1.0, done=1200, total=0, unit="rows", what="reading"))
+    assert str(_error(run)) == f"{ended}; last seen at 1,200 rows (reading)\n(nothing is in {log})"
+    log.write_text("said\n")
+    run.take(_progress("ingest", 2.0, done=7, total=5000, unit="groups"))
+    assert str(_error(run)) == f"{ended}; last seen at 7 of 5,000 groups\n  | said"
 
 
 @pytest.mark.parametrize(
