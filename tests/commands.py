@@ -69,7 +69,9 @@ def _command(arguments: Sequence[str], environment: Mapping[str, str], cwd: Path
     sys.stdin = os.fdopen(0, closefd=False)
     os.chdir(cwd)
     sys.path[0] = str(BIN.parent)
-    pytest.MonkeyPatch().setattr(run, "_start", _Runner)
+    if "docker" not in arguments:
+        # What its containers are made from is read as its modules are loaded.
+        pytest.MonkeyPatch().setattr(run, "_start", _Runner)
     become("pipelines.cli", arguments, environment)
 
 

@@ -4,7 +4,8 @@ import json
 import logging
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -162,7 +163,7 @@ def _pack(packed: Path, folder: Path, *, logged: Any, run: str, example: Any) ->
         run_id=run,
         metadata={"modelmill": facts},
     )
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _requirements_as_given():
         # Its dealings with pandas are its own.
         warnings.simplefilter("ignore")
         mlflow.pyfunc.save_model(
@@ -177,6 +178,23 @@ def _pack(packed: Path, folder: Path, *, logged: Any, run: str, example: Any) ->
         )
     for cache in packed.rglob("__pycache__"):
         shutil.rmtree(cache)
+
+
+@contextmanager
+def _requirements_as_given() -> Iterator[None]:
+    """Keep MLflow from reading the list of every installed package's files, for a second.
+
+    It would find out which package a requirement's module is of, to warn where another version is installed than is
+    required; ours are of what is installed.
+    """
+    from mlflow.utils import requirements_utils
+
+    before = requirements_utils._MODULES_TO_PACKAGES
+    requirements_utils._MODULES_TO_PACKAGES = before or {}
+    try:
+        yield
+    finally:
+        requirements_utils._MODULES_TO_PACKAGES = before
 
 
 def signature(served: Interface) -> Any:
