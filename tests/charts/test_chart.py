@@ -99,7 +99,7 @@ def test_retention_only_reports_until_it_is_told_to_remove(helm: Helm) -> None:
         assert "modelmill-data:" in container["image"]
 
 
-@pytest.mark.parametrize("values", ["default", "production"])
+@pytest.mark.parametrize("values", [pytest.param("default", marks=pytest.mark.slow), "production"])
 def test_retention_takes_what_the_chart_tells_it(helm: Helm, tmp_path: Path, values: str) -> None:
     job = one(helm.render(CI / f"{values}-values.yaml"), "CronJob", "modelmill-retention")["spec"]
     (container,) = job["jobTemplate"]["spec"]["template"]["spec"]["containers"]

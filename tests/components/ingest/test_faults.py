@@ -209,7 +209,7 @@ def test_a_store_whose_disk_is_full_is_named_and_with_room_the_next_run_makes_th
 
 
 @pytest.mark.system
-@pytest.mark.parametrize("name", ["a.csv", "a.parquet"])
+@pytest.mark.parametrize("name", ["a.csv", pytest.param("a.parquet", marks=pytest.mark.slow)])
 def test_a_scratch_folder_whose_disk_is_full_is_named_and_nothing_is_left_there(
     tmp_path: Path, small_disk: Path, name: str
 ) -> None:

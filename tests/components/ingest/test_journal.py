@@ -255,6 +255,7 @@ def test_a_damaged_part_is_put_anew(tmp_path: Path) -> None:
     assert interrupted(tmp_path / "again", store, given) == before
 
 
+@pytest.mark.parametrize("uri", ["s3", pytest.param("folder", marks=pytest.mark.slow)], indirect=True)
 def test_two_runs_of_the_same_at_once_both_end_right(tmp_path: Path, uri: str) -> None:
     given, store = recipe(tmp_path), open_store(uri)
     program = STARTED.format(step="t.Step") + "    print(made[0].made_corpus, made[0].made_labelled)\n"

@@ -15,8 +15,15 @@ from tests.components.ingest.tools import ingest
 ROOT = Path(__file__).resolve().parents[3]
 RECIPES = sorted((ROOT / "pipelines" / "recipes").glob("*_tiny.yaml"))
 MADE = {"pairs_tiny": ("pairs.py", "pairs.csv"), "questions_tiny": ("questions.py", "questions.json")}
-# Debian's package of the pictures is only where the tests marked `system` run.
-MARKED = [pytest.param(path, marks=pytest.mark.system if "fashion" in path.stem else ()) for path in RECIPES]
+
+
+def marks(name: str) -> list[pytest.MarkDecorator]:
+    # Debian's package of the pictures is only where the tests marked `system` run. They are the same in three recipes.
+    fashion = [pytest.mark.system] if "fashion" in name else []
+    return fashion + ([pytest.mark.slow] if name in ("fashion_mae_tiny", "fashion_simclr_tiny") else [])
+
+
+MARKED = [pytest.param(path, marks=marks(path.stem)) for path in RECIPES]
 
 
 @pytest.mark.parametrize(
