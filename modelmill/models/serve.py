@@ -1,9 +1,10 @@
 """A registered model as MLflow serves it: raw input in, label and probabilities, or a number, out.
 
 MLflow runs this file when it loads the model ("models from code"); it sits beside the model's folder as data, so that
-nothing is unpickled.
+nothing is unpickled. Beside it, in `code`, is this library as it was when the version was made, as one archive.
 """
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 
 FOLDER = "model"
 """Name of the artifact that is the model's folder."""
+_CODE = Path(__file__).parent / "code"
 
 
 class Served(PythonModel):  # type: ignore[misc]
@@ -20,6 +22,8 @@ class Served(PythonModel):  # type: ignore[misc]
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the weights from the folder that MLflow has fetched."""
+        # As MLflow does with the folder of the archive: before what is installed.
+        sys.path[:0] = [str(archive) for archive in _CODE.glob("*.zip")]
         from modelmill.models.server import Answering
 
         self.answering = Answering(Path(context.artifacts[FOLDER]))

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import shutil
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 from modelmill.errors import ModelmillError, UserError, without_credentials
 from modelmill.home import tracking_uri
@@ -163,6 +163,8 @@ def _pack(packed: Path, folder: Path, *, logged: Any, run: str, example: Any) ->
         run_id=run,
         metadata={"modelmill": facts},
     )
+    library = packed.with_name(f"{packed.name}-library") / "modelmill.zip"
+    _archive(library)
     with warnings.catch_warnings(), _requirements_as_given():
         # Its dealings with pandas are its own.
         warnings.simplefilter("ignore")
@@ -171,13 +173,21 @@ def _pack(packed: Path, folder: Path, *, logged: Any, run: str, example: Any) ->
             mlflow_model=described,
             python_model=str(_PACKAGE / "models" / "serve.py"),
             artifacts={"model": str(folder)},
-            code_paths=[str(_PACKAGE)],
+            code_paths=[str(library)],
             signature=signature(served),
             input_example=pd.DataFrame([served.given(example)]),
             pip_requirements=_requirements(*_more(folder, served)),
         )
-    for cache in packed.rglob("__pycache__"):
-        shutil.rmtree(cache)
+
+
+def _archive(path: Path) -> None:
+    """Write this library as one file: as hundreds, they would be hundreds of requests each time a version is moved."""
+    path.parent.mkdir(exist_ok=True)
+    with ZipFile(path, "w") as made:
+        for file in sorted(_PACKAGE.rglob("*")):
+            if file.is_file() and "__pycache__" not in file.parts:
+                # Without its time, so that the same library has the same bytes.
+                made.writestr(ZipInfo(str(file.relative_to(_PACKAGE.parent))), file.read_bytes(), ZIP_DEFLATED)
 
 
 @contextmanager

@@ -1,15 +1,20 @@
 """Versions and aliases on a real MLflow server."""
 
 import json
+import subprocess
+import sys
 import uuid
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from modelmill.errors import UserError
 from modelmill.models.folder import MODEL_FILE
+from modelmill.models.server import Answering
 from modelmill.registry.versions import CHALLENGER, CHAMPION, Registry, fetch
 from modelmill.tracking import Tracking
+from tests import answering
 from tests.servers import MlflowServer
 
 
@@ -47,6 +52,35 @@ def test_a_version_carries_signature_input_example_requirements_and_lineage(regi
     requirements = (folder / "requirements.txt").read_text()
     assert "torch==" in requirements
     assert "transformers==" in requirements
+
+
+HOUSE = {"area": 120.5, "rooms": 4.0}
+# What a version is loaded by where there is no modelmill but its own.
+LOADED = """
+import json, sys
+import mlflow, pandas
+model = mlflow.pyfunc.load_model(sys.argv[1])
+answers = model.predict(pandas.DataFrame([json.loads(sys.argv[2])]))
+loaded = {name: module.__file__ for name, module in sys.modules.items() if name.partition(".")[0] == "modelmill"}
+print(json.dumps([answers["prediction"].tolist(), loaded]))
+"""
+
+
+def test_a_version_answers_by_the_library_that_it_brings(registry: Registry, tmp_path: Path) -> None:
+    import mlflow
+
+    folder = answering.table_model(tmp_path / "a" / "model")
+    run = Tracking.connect().open_step("register")
+    registry.add("models/a", folder, run=run, example=HOUSE, tags={})
+    got = mlflow.artifacts.download_artifacts(f"models:/{registry.name}/1", dst_path=str(tmp_path / "got"))
+    assert [path.name for path in (Path(got) / "code").rglob("*")] == ["modelmill.zip"]
+    command = [sys.executable, "-c", LOADED, got, json.dumps(HOUSE)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (answer,), loaded = json.loads(done.stdout.splitlines()[-1])
+    assert answer == pytest.approx(Answering(folder).predict(pd.DataFrame([HOUSE]))["prediction"][0])
+    assert [name for name, file in loaded.items() if not file.startswith(f"{got}/code/modelmill.zip/")] == []
+    assert "modelmill.models.table_predictor" in loaded
 
 
 def test_aliases_move_and_are_told_by_version(registry: Registry, tmp_path: Path) -> None:
