@@ -25,7 +25,7 @@ def models(name: str = "") -> Promotions:
 
 
 def one_of_many(method: str, path: str) -> bool:
-    """Of the hundreds of files of a version that are fetched one counts, and one of a history, which grows."""
+    """Of the files of a version that are fetched one counts, and one of a history, which grows."""
     file = unquote(path.partition("?")[0])
     if "/artifacts/" in file:
         return file.endswith("/modelmill.json")
