@@ -13,21 +13,34 @@ MARKS := not slow$(if $(SYSTEM),, and not system)
 # Most of a test's processes load the same modules, and would compile them anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-all images bench check format lock clean
+# The type checker works on one core for a minute.
+BESIDE_TYPES := @$(MAKE) --no-print-directory --jobs=2 types
+
+.PHONY: demo test test-all tests tests-all images bench check style types format lock clean
 
 demo: .venv/installed
 	$(BIN)/modelmill run pipelines/recipes/reviews.yaml
 
-test: check
-	$(RUN_TESTS) -m "$(MARKS)" $(PYTEST)
+test: style
+	$(BESIDE_TYPES) tests
 	@echo "left out: $(LEFT_OUT)"
 
-test-all: check
+test-all: style
+	$(BESIDE_TYPES) tests-all
+
+tests: .venv/installed
+	$(RUN_TESTS) -m "$(MARKS)" $(PYTEST)
+
+tests-all: .venv/installed
 	$(RUN_TESTS) $(PYTEST)
 
-check: .venv/installed
+check: style types
+
+style: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: .venv/installed
 	$(BIN)/mypy
 
 # On this machine's Docker engine. KINDS=data for one of them, BASE for another base, and with KINDS=train LOCK for a lock
