@@ -78,7 +78,7 @@ def application(folder: Path) -> Any:
     from mlflow.pyfunc import FLAVOR_NAME, PyFuncModel
     from mlflow.pyfunc.scoring_server import init
 
-    from modelmill.registry.versions import signature
+    from modelmill.registry.pack import signature
 
     answering = Answering(folder)
     described = Model(signature=signature(interface(json.loads((folder / MODEL_FILE).read_text()))))
