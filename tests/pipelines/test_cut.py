@@ -98,7 +98,7 @@ def test_a_promotion_that_loses_a_server_at_any_request_is_repeated(
 
 
 @pytest.mark.slow
-# Each of some 25 rollbacks fetches the 229 files of a version twice.
+# Some 25 rollbacks, each of which fetches a version twice and loads it.
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     ("way", "mlflow_on"),
