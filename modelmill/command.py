@@ -9,7 +9,6 @@ import json
 import logging
 import os
 import sys
-import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -27,6 +26,7 @@ from modelmill.home import be_private, share_cores
 from modelmill.last_lines import LastLines
 from modelmill.logs import log_to_stderr
 from modelmill.parent import POD_VARIABLE, end_with_parent
+from modelmill.scratch import scratch_folder
 from modelmill.settings import Section
 from modelmill.step import Step
 
@@ -147,9 +147,9 @@ def _stepping(name: str, events: Events, settings: Section, parsed: argparse.Nam
             f"{name}: this step sees another store or MLflow ({store.uri}) than the resolve step did "
             f"({where(store)} against {parsed.where}); give every step the same MODELMILL_STORE and MLFLOW_TRACKING_URI"
         )
-    with tempfile.TemporaryDirectory(prefix=f"modelmill-{name}-") as scratch:
+    with scratch_folder(name) as scratch:
         heard = Events(step=name, path=None) if rank else events
-        step = Step(name=name, store=store, scratch=Path(scratch), events=heard)
+        step = Step(name=name, store=store, scratch=scratch, events=heard)
         step.stop_on_signals()
         tracked = nullcontext() if rank else step_run(step, settings.model_dump(mode="json"))
         used = nullcontext() if rank else in_use(store, vars(parsed))

@@ -1,12 +1,12 @@
 """`modelmill models export` and `quantize`: a model in another form, checked or measured before it is kept."""
 
 import json
-import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from modelmill.scratch import scratch_folder
 from pipelines.saying import Json, say
 
 Model = Annotated[
@@ -52,8 +52,8 @@ def _exported(reference: str, output: Path, form: str, opset: int | None, wanted
     from pipelines.predict import be_quiet
 
     be_quiet()
-    with tempfile.TemporaryDirectory(prefix="modelmill-export-") as scratch:
-        folder = model_folder(reference, Path(scratch))
+    with scratch_folder("export") as scratch:
+        folder = model_folder(reference, scratch)
         facts = json.loads((folder / MODEL_FILE).read_text())
         served = interface(facts)
         from modelmill.models.export import export as write
@@ -103,8 +103,8 @@ def _quantized(reference: str, wanted: Any, output: Path | None) -> dict[str, An
     if output is not None and output.exists():
         raise UserError(f"{output}: is there already; name a folder that is not")
     be_quiet()
-    with tempfile.TemporaryDirectory(prefix="modelmill-quantize-") as scratch:
-        folder = model_folder(reference, Path(scratch) / "model")
+    with scratch_folder("quantize") as scratch:
+        folder = model_folder(reference, scratch / "model")
         facts = json.loads((folder / MODEL_FILE).read_text())
         from modelmill.models.quantize import check_task
         from modelmill.models.quantize import quantize as make
@@ -112,9 +112,9 @@ def _quantized(reference: str, wanted: Any, output: Path | None) -> dict[str, An
         check_task(facts["task"])
         store = open_store()
         golden = golden_rows(wanted, store, folder, facts, interface(facts))
-        report = make(store, folder, Path(scratch) / "int8", golden)
+        report = make(store, folder, scratch / "int8", golden)
         if output is not None:
-            shutil.copytree(Path(scratch) / "int8", output)
+            shutil.copytree(scratch / "int8", output)
     return report
 
 

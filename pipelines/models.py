@@ -1,8 +1,6 @@
 """What the `models` commands do: the registry's versions, and who is champion."""
 
 import dataclasses
-import tempfile
-from pathlib import Path
 from typing import Any
 
 from modelmill.errors import UserError
@@ -15,6 +13,7 @@ from modelmill.registry.lineage import verify as walk
 from modelmill.registry.promotion import Moved, Promotions
 from modelmill.registry.versions import CHAMPION, MODEL_TAG, Registry
 from modelmill.registry.who import who as whoever
+from modelmill.scratch import scratch_folder
 from modelmill.store import open_store
 from modelmill.tracking import mlflow_client
 
@@ -107,8 +106,8 @@ def rollback(name: str, *, to: str = "", reason: str = "", who: str = "") -> dic
         ModelmillError: it does not work any more; or MLflow or the store do not answer.
     """
     promotions = _promotions(name)
-    with tempfile.TemporaryDirectory(prefix="modelmill-rollback-") as scratch:
-        check = check_works(promotions.registry, promotions.store, Path(scratch))
+    with scratch_folder("rollback") as scratch:
+        check = check_works(promotions.registry, promotions.store, scratch)
         return _moved(name, promotions.rollback(who=who or whoever(), check=check, to=to, reason=reason))
 
 
@@ -137,8 +136,8 @@ def verify(name: str, version: str = "") -> dict[str, Any]:
     promotions = _promotions(name)
     registry = promotions.registry
     versions = [_number(registry, version)] if version else sorted(set(_aliases(registry).values()), key=int)
-    with tempfile.TemporaryDirectory(prefix="modelmill-verify-") as scratch:
-        found: Walk = walk(registry, promotions.store, versions, Path(scratch))
+    with scratch_folder("verify") as scratch:
+        found: Walk = walk(registry, promotions.store, versions, scratch)
     return {
         "name": name,
         "versions": versions,

@@ -2,7 +2,6 @@
 
 import json
 import os
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from modelmill.errors import UserError
+from modelmill.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from modelmill.scoring.score import Request, Scored, Told
@@ -28,13 +28,13 @@ def predict_rows(reference: str, rows: Sequence[str]) -> list[dict[str, Any]]:
     if not rows:
         raise UserError("predict: 0 rows; give them as arguments or on standard input, a line each")
     be_quiet()
-    with tempfile.TemporaryDirectory(prefix="modelmill-predict-") as scratch:
+    with scratch_folder("predict") as scratch:
         from modelmill.models.folder import MODEL_FILE
         from modelmill.models.interface import answers, interface
         from modelmill.models.predict import load_predictor
         from modelmill.models.reference import model_folder
 
-        folder = model_folder(reference, Path(scratch))
+        folder = model_folder(reference, scratch)
         served = interface(json.loads((folder / MODEL_FILE).read_text()))
         columns = served.columns
         inputs = [_input(row, columns) for row in rows]
@@ -90,13 +90,13 @@ def predict_files(reference: str, request: "Request", told: "Told") -> "Scored":
     from modelmill.scoring.score import score
 
     be_quiet()
-    with tempfile.TemporaryDirectory(prefix="modelmill-predict-") as scratch:
+    with scratch_folder("predict") as scratch:
         from modelmill.models.base import address_of
         from modelmill.models.folder import MODEL_FILE
         from modelmill.models.interface import interface
         from modelmill.models.reference import model_folder
 
-        folder = model_folder(reference, Path(scratch) / "model")
+        folder = model_folder(reference, scratch / "model")
         facts = json.loads((folder / MODEL_FILE).read_text())
 
         def load() -> Any:
@@ -105,7 +105,7 @@ def predict_files(reference: str, request: "Request", told: "Told") -> "Scored":
 
             return load_predictor(folder)
 
-        return score(request, address_of(folder), facts, interface(facts), load, Path(scratch), told)
+        return score(request, address_of(folder), facts, interface(facts), load, scratch, told)
 
 
 def named(pairs: Sequence[str], option: str) -> dict[str, str]:

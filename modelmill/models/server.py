@@ -12,7 +12,6 @@ import os
 import signal
 import socket
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
@@ -28,6 +27,7 @@ from modelmill.logs import log_to_stderr
 from modelmill.models.folder import MODEL_FILE
 from modelmill.models.interface import answers, interface
 from modelmill.models.reference import model_folder
+from modelmill.scratch import scratch_folder
 
 log = logging.getLogger(__name__)
 
@@ -96,11 +96,11 @@ def serve(reference: str, host: str, port: int, ready: Callable[[str], None]) ->
     """
     import uvicorn
 
-    with tempfile.TemporaryDirectory(prefix="modelmill-serve-") as scratch, _listening(host, port) as listening:
+    with scratch_folder("serve") as scratch, _listening(host, port) as listening:
         # uvicorn raises again what it was stopped by, once it has ended.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _end)
-        folder = model_folder(reference, Path(scratch))
+        folder = model_folder(reference, scratch)
         config = uvicorn.Config(application(folder), log_level="warning", timeout_graceful_shutdown=_GRACE_SECONDS)
         ready(f"http://{host}:{listening.getsockname()[1]}")
         uvicorn.Server(config).run(sockets=[listening])

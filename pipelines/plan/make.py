@@ -1,7 +1,6 @@
 """The plan of a recipe: its steps, its trainings, what they take, and whether that is there."""
 
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
@@ -13,6 +12,7 @@ from modelmill.errors import UserError
 from modelmill.home import TRACKING_VARIABLE, home
 from modelmill.pins import Pins, pin_inputs
 from modelmill.profile import NodeKind, Profile
+from modelmill.scratch import scratch_folder
 from modelmill.sources.remember import only_recalling
 from modelmill.store import Store, open_store
 from modelmill.store.epochs import EPOCH_KEY
@@ -85,7 +85,7 @@ def make(recipe: Recipe, profile: Profile | None, until: Stage) -> Plan:
     store = open_store()
     with ExitStack() as stack:
         stack.enter_context(only_recalling())
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="modelmill-plan-")))
+        scratch = stack.enter_context(scratch_folder("plan"))
         pins = _pins(recipe, store)
         here = explained(walk(recipe, until, _resolved(pins, store), home() / "kfp"), recipe)
         kinds = _kinds(profile)
