@@ -10,8 +10,8 @@ from pathlib import Path
 
 log = logging.getLogger(__name__)
 
-# Of a request that was under way most end in this time; each look takes twice as long as the one before.
-_FIRST_SECONDS, _LOOKS = 0.05, 8
+# Before each look. Requests that were under way when another one failed end in this time.
+_WAITS = (0, 0.05, 0.1, 0.2, 0.5, 1, 2, 4)
 
 
 @contextmanager
@@ -30,9 +30,9 @@ def scratch_folder(what: str) -> Iterator[Path]:
 
 
 def _remove(folder: Path) -> None:
-    for look in range(_LOOKS):
+    for seconds in _WAITS:
+        time.sleep(seconds)
         shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():
             return
-        time.sleep(_FIRST_SECONDS * 2**look)
-    log.warning("%s: could not be removed; it may be deleted", folder)
+    log.warning("%s: could not be removed in %.0f s; delete it", folder, sum(_WAITS))

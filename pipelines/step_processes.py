@@ -53,7 +53,9 @@ class StepProcesses:
     """Runs the steps of one run, one after the other; `modules` are what those that are forked load."""
 
     started: tuple[str, ...] = _STARTED
+    """Modules whose steps are not forked."""
     forked: type[BaseProcess] = ForkServerProcess
+    """What the other steps are."""
 
     def __init__(self, modules: Sequence[str]) -> None:
         if FORKS and modules:

@@ -76,7 +76,8 @@ def _requirements_as_given() -> Iterator[None]:
     """
     from mlflow.utils import requirements_utils
 
-    before = requirements_utils._MODULES_TO_PACKAGES
+    # Where another MLflow has no such thing, only the second is spent.
+    before = getattr(requirements_utils, "_MODULES_TO_PACKAGES", None)
     requirements_utils._MODULES_TO_PACKAGES = before or {}
     try:
         yield

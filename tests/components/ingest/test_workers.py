@@ -77,7 +77,6 @@ def test_two_processes_make_what_one_makes(tmp_path: Path, monkeypatch: pytest.M
     assert (addresses(tmp_path / "two"), table_address(tmp_path / "two table")) == alone
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("many_batches")
 def test_a_ray_cluster_makes_what_one_process_makes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ray_address: str
@@ -89,7 +88,6 @@ def test_a_ray_cluster_makes_what_one_process_makes(
         assert type(found) is OnRay
 
 
-@pytest.mark.slow
 def test_a_ray_cluster_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "ray://127.0.0.1:1")
     with pytest.raises(ModelmillError, match=r"RAY_ADDRESS ray://127\.0\.0\.1:1"), workers(little=True, cores=1):

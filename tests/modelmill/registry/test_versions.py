@@ -74,6 +74,7 @@ def test_a_version_answers_by_the_library_that_it_brings(registry: Registry, tmp
     registry.add("models/a", folder, run=run, example=HOUSE, tags={})
     got = mlflow.artifacts.download_artifacts(f"models:/{registry.name}/1", dst_path=str(tmp_path / "got"))
     assert [path.name for path in (Path(got) / "code").rglob("*")] == ["modelmill.zip"]
+    assert [*Path(got).rglob("__pycache__")] == []
     command = [sys.executable, "-c", LOADED, got, json.dumps(HOUSE)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

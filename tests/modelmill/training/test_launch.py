@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import pytest
 import torch
 from safetensors.torch import load_file
 
@@ -104,7 +103,6 @@ def test_processes_that_are_killed_and_stopped_go_on_to_what_one_process_learns(
         torch.testing.assert_close(weights[name], tensor, atol=1e-4, rtol=1e-3)
 
 
-@pytest.mark.slow
 def test_what_every_process_refuses_is_the_users_to_mend_and_said_once(tmp_path: Path) -> None:
     labelled = samples.tokens(open_store(str(tmp_path / "store")), tmp_path).labelled
     refused = Started(tmp_path, labelled, "refused", processes=2, best="nothing")
